@@ -1,0 +1,119 @@
+package partition
+
+import (
+	"fmt"
+
+	"github.com/samsalog/samsa/log"
+)
+
+// The messages between a client and brokers that concern partitions. A batch
+// travels as the Data of the frame, never inside the message.
+type (
+	// ProduceRequest appends one batch, the frame's only Data, to one partition.
+	ProduceRequest struct {
+		ID        ID
+		Epoch     Epoch // the leader epoch that the sender knows; log.NoEpoch: any
+		Acks      Acks
+		TimeoutMs int32 // how long the leader may wait for the ISR
+	}
+
+	// ProduceResponse: with OK, the batch's first offset and the epoch it has there.
+	// With NotLeader and FencedEpoch, the leader and epoch known to the answerer.
+	ProduceResponse struct {
+		Code   Code
+		First  log.Offset
+		Epoch  Epoch
+		Leader BrokerID
+	}
+
+	// ReadRequest reads committed records of partitions led by one broker. It is
+	// parked until MinBytes are there, an error is to be told, or MaxWaitMs is over.
+	ReadRequest struct {
+		MaxWaitMs  int32
+		MinBytes   int32
+		MaxBytes   int32
+		Partitions []ReadPartition
+	}
+	// ReadPartition asks for whole batches from the one that holds From.
+	ReadPartition struct {
+		ID       ID
+		Epoch    Epoch // the leader epoch that the reader knows; log.NoEpoch: any
+		From     log.Offset
+		MaxBytes int32 // the first batch comes whole even if it is larger
+	}
+
+	// ReadResponse answers each partition in the order of the request; Data[i] of
+	// the frame holds the batches of Partitions[i].
+	ReadResponse struct{ Partitions []ReadAnswer }
+	// ReadAnswer: HighWatermark and Start also stand beside OutOfRange.
+	ReadAnswer struct {
+		Code          Code
+		HighWatermark log.Offset
+		Start         log.Offset
+		Epoch         Epoch // as in ProduceResponse
+		Leader        BrokerID
+	}
+
+	// InfoRequest asks a partition's leader for its offsets.
+	InfoRequest struct{ ID ID }
+	// InfoResponse is answered with NotAvailable until the leader knows its high watermark.
+	InfoResponse struct {
+		Code          Code
+		Epoch         Epoch
+		Leader        BrokerID
+		Start         log.Offset
+		HighWatermark log.Offset
+		End           log.Offset
+	}
+
+	// MetadataRequest asks a broker for its image of the cluster. It is parked until that
+	// is newer than After, or MaxWaitMs is over.
+	MetadataRequest struct {
+		After     log.Offset // an Image's Offset; -1: answer at once
+		MaxWaitMs int32
+	}
+	// Image is the whole metadata as one broker knows it: the answer to MetadataRequest.
+	Image struct {
+		Cluster    UUID
+		Offset     log.Offset // of the newest metadata record in it
+		Controller BrokerID   // as far as the answerer knows
+		Voters     []BrokerID
+		Brokers    []Broker // by rising ID
+		Topics     []Topic  // by rising name
+	}
+
+	// CreateTopicRequest goes to the controller.
+	CreateTopicRequest struct{ Config TopicConfig }
+	// CreateTopicResponse: with OK or TopicExists, the topic's id and the metadata offset at
+	// which it is there. Text says more of InvalidTopic.
+	CreateTopicResponse struct {
+		Code       Code
+		Text       string
+		Topic      UUID
+		Offset     log.Offset
+		Controller BrokerID // with NotController: who is, or NoBroker
+	}
+)
+
+// Acks says when a produce request is answered.
+type Acks int8
+
+const (
+	AcksAll    Acks = iota // committed: see Durability
+	AcksLeader             // written by the leader, and synced there if the topic is Synced
+	AcksNone               // not at all: the answer comes once the leader has taken it
+)
+
+// String returns the setting's name.
+func (a Acks) String() string {
+	switch a {
+	case AcksAll:
+		return "all"
+	case AcksLeader:
+		return "leader"
+	case AcksNone:
+		return "none"
+	default:
+		return fmt.Sprintf("acks %d", int8(a))
+	}
+}

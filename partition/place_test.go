@@ -1,0 +1,129 @@
+package partition
+
+import (
+	"fmt"
+	"slices"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+)
+
+func brokersIn(racks ...string) []Broker {
+	brokers := make([]Broker, len(racks))
+	for i, rack := range racks {
+		brokers[i] = Broker{ID: BrokerID(i + 1), Rack: rack}
+	}
+	return brokers
+}
+
+func spread(counts []int) int { return slices.Max(counts) - slices.Min(counts) }
+
+func TestPlaceSpreadsEvenly(t *testing.T) {
+	for n := 1; n <= 9; n++ {
+		for replicas := 1; replicas <= n; replicas++ {
+			for partitions := range 50 {
+				placed, err := Place(brokersIn(make([]string, n)...), partitions, replicas, partitions*7)
+				require.NoError(t, err)
+				require.Len(t, placed, partitions)
+				leads, holds := make([]int, n), make([]int, n)
+				for _, list := range placed {
+					require.Len(t, setOf(list), replicas)
+					leads[list[0]-1]++
+					for _, id := range list {
+						holds[id-1]++
+					}
+				}
+				on := fmt.Sprintf("%d partitions of %d copies on %d brokers: %v, %v", partitions, replicas, n, leads, holds)
+				require.LessOrEqual(t, spread(leads), 1, on)
+				require.LessOrEqual(t, spread(holds), 2, on)
+			}
+		}
+	}
+}
+
+func TestPlaceSharesTheLoadOfOneThatDies(t *testing.T) {
+	placed, err := Place(brokersIn("", "", "", "", "", ""), 60, 3, 0)
+	require.NoError(t, err)
+	for dead := BrokerID(1); dead <= 6; dead++ {
+		heirs := make([]int, 6)
+		for _, list := range placed {
+			if list[0] == dead {
+				heirs[list[1]-1]++
+			}
+		}
+		heirs = slices.Delete(heirs, int(dead-1), int(dead))
+		require.LessOrEqual(t, spread(heirs), 2, "of %d: %v", dead, heirs)
+	}
+}
+
+func TestPlaceBeginsElsewhere(t *testing.T) {
+	for start := range 6 {
+		placed, err := Place(brokersIn("", "", ""), 1, 1, start)
+		require.NoError(t, err)
+		require.Equal(t, [][]BrokerID{{BrokerID(start%3 + 1)}}, placed)
+	}
+}
+
+func TestPlaceUsesEveryRack(t *testing.T) {
+	racks := []string{"a", "a", "b", "b", "c", "c"}
+	for replicas := 1; replicas <= 6; replicas++ {
+		placed, err := Place(brokersIn(racks...), 24, replicas, 1)
+		require.NoError(t, err)
+		holds := make([]int, 6)
+		for _, list := range placed {
+			crowd := map[string]int{}
+			for _, id := range list {
+				crowd[racks[id-1]]++
+				holds[id-1]++
+			}
+			require.Len(t, crowd, min(3, replicas), "%v", list)
+			for rack, n := range crowd {
+				require.LessOrEqual(t, n, (replicas+2)/3, "rack %s of %v", rack, list)
+			}
+		}
+		require.LessOrEqual(t, spread(holds), 2, "racks come first: %v", holds)
+	}
+}
+
+func TestPlaceTakesNoRackForOneOfItsOwn(t *testing.T) {
+	placed, err := Place(brokersIn("a", "a", "", ""), 12, 3, 0)
+	require.NoError(t, err)
+	for _, list := range placed {
+		require.False(t, slices.Contains(list, 1) && slices.Contains(list, 2), "%v", list)
+	}
+}
+
+func TestPlacePutsActiveBrokersFirst(t *testing.T) {
+	brokers := brokersIn("", "", "", "")
+	brokers[0].Fenced, brokers[2].Stopping = true, true
+	placed, err := Place(brokers, 8, 2, 0)
+	require.NoError(t, err)
+	for _, list := range placed {
+		require.Contains(t, ids(2, 4), list[0])
+	}
+	for i := range brokers {
+		brokers[i].Fenced = true
+	}
+	_, err = Place(brokers, 8, 2, 0)
+	require.NoError(t, err, "fenced ones count")
+}
+
+func TestPlaceDoesNotDependOnTheOrderOfBrokers(t *testing.T) {
+	brokers := brokersIn("a", "b", "a", "b", "c")
+	want, err := Place(brokers, 11, 3, 4)
+	require.NoError(t, err)
+	slices.Reverse(brokers)
+	got, err := Place(brokers, 11, 3, 4)
+	require.NoError(t, err)
+	require.Equal(t, want, got)
+	require.Equal(t, BrokerID(5), brokers[0].ID, "the caller's list stays as it was")
+}
+
+func TestPlaceRefuses(t *testing.T) {
+	for _, in := range []struct{ brokers, partitions, replicas, start int }{
+		{2, 1, 3, 0}, {0, 1, 1, 0}, {2, 1, 0, 0}, {2, 1, -1, 0}, {2, -1, 1, 0}, {2, 1, 1, -1},
+	} {
+		_, err := Place(brokersIn(make([]string, in.brokers)...), in.partitions, in.replicas, in.start)
+		require.ErrorIs(t, err, InvalidReplicas, "%+v", in)
+	}
+}

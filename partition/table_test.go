@@ -1,0 +1,359 @@
+package partition
+
+import (
+	"slices"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/samsalog/samsa/log"
+)
+
+var rides = UUID{1}
+
+// newCluster returns a table with unfenced brokers 1 2 3, registered under
+// epochs 1 2 3, and the topic rides of two partitions with MinISR 2, made at
+// offset 5: rides/0 is led by 1 with everybody in the ISR, rides/1 by 2 with
+// ISR 2 and ELR 3.
+func newCluster(t *testing.T) *Table {
+	t.Helper()
+	table := NewTable()
+	for id := BrokerID(1); id <= 3; id++ {
+		require.Equal(t, []bool{true}, table.Apply(log.Offset(id), []Record{RegisterBroker{Broker: Broker{ID: id}}}).Applied)
+	}
+	var wake []Record
+	for id := BrokerID(1); id <= 3; id++ {
+		wake = append(wake, ChangeBroker{ID: id, Epoch: BrokerEpoch(id)})
+	}
+	table.Apply(4, wake)
+	require.Equal(t, []bool{true}, table.Apply(5, []Record{CreateTopic{
+		Topic: Topic{
+			ID:     rides,
+			Config: TopicConfig{Name: "rides", Partitions: 2, Replicas: 3, MinISR: 2},
+			Partitions: []*State{
+				{Replicas: ids(1, 2, 3), ISR: ids(1, 2, 3), Leader: 1},
+				{Replicas: ids(2, 3, 1), ISR: ids(2), ELR: ids(3), Leader: 2},
+			},
+		},
+		Members: []Member{{1, 1}, {2, 2}, {3, 3}},
+	}}).Applied)
+	return table
+}
+
+func TestTableAppliesRecords(t *testing.T) {
+	first, second := ID{rides, 0}, ID{rides, 1}
+	shrink := ChangePartition{ID: first, State: State{Replicas: ids(1, 2, 3), ISR: ids(1, 2), Leader: 1, PartitionEpoch: 1}}
+	elect := ChangePartition{
+		ID: first, State: State{Replicas: ids(1, 2, 3), ISR: ids(2, 3), Leader: 2, Epoch: 1, PartitionEpoch: 1},
+		Members: []Member{{2, 2}},
+	}
+	edited := func(r ChangePartition, edit func(*ChangePartition)) ChangePartition {
+		edit(&r)
+		return r
+	}
+	topic := func(edit func(*CreateTopic)) CreateTopic {
+		r := CreateTopic{
+			Topic: Topic{
+				ID: UUID{2}, Config: TopicConfig{Name: "payments"},
+				Partitions: []*State{{Replicas: ids(1, 2), ISR: ids(1), Leader: 1}},
+			},
+			Members: []Member{{1, 1}, {2, 2}},
+		}
+		edit(&r)
+		return r
+	}
+	fence2 := ChangeBroker{ID: 2, Epoch: 2, Fenced: true}
+	tests := []struct {
+		name string
+		recs []Record
+		want Changes
+	}{{
+		name: "a shrunk ISR",
+		recs: []Record{shrink},
+		want: Changes{Partitions: []ID{first}, Applied: []bool{true}},
+	}, {
+		name: "a change that comes twice counts once",
+		recs: []Record{shrink, shrink},
+		want: Changes{Partitions: []ID{first}, Applied: []bool{true, false}},
+	}, {
+		name: "a change based on a state that is to come is skipped",
+		recs: []Record{edited(shrink, func(r *ChangePartition) { r.State.PartitionEpoch = 2 })},
+		want: Changes{Applied: []bool{false}},
+	}, {
+		name: "an election",
+		recs: []Record{elect},
+		want: Changes{Partitions: []ID{first}, Applied: []bool{true}},
+	}, {
+		name: "an election of another incarnation is skipped",
+		recs: []Record{edited(elect, func(r *ChangePartition) { r.Members = []Member{{2, 1}} })},
+		want: Changes{Applied: []bool{false}},
+	}, {
+		name: "an election of a broker fenced in the same entry is skipped",
+		recs: []Record{fence2, elect},
+		want: Changes{Brokers: ids(2), Applied: []bool{true, false}},
+	}, {
+		name: "an election that does not name the elected is skipped",
+		recs: []Record{edited(elect, func(r *ChangePartition) { r.Members = nil })},
+		want: Changes{Applied: []bool{false}},
+	}, {
+		name: "a new leader in the old epoch is skipped",
+		recs: []Record{edited(elect, func(r *ChangePartition) { r.State.Epoch = 0 })},
+		want: Changes{Applied: []bool{false}},
+	}, {
+		name: "a leader epoch that jumps is skipped",
+		recs: []Record{edited(elect, func(r *ChangePartition) { r.State.Epoch = 2 })},
+		want: Changes{Applied: []bool{false}},
+	}, {
+		name: "a leader outside the ISR is skipped",
+		recs: []Record{edited(elect, func(r *ChangePartition) { r.State.ISR = ids(3) })},
+		want: Changes{Applied: []bool{false}},
+	}, {
+		name: "a partition that is not there is skipped",
+		recs: []Record{edited(shrink, func(r *ChangePartition) { r.ID.Partition = 2 }), edited(shrink, func(r *ChangePartition) { r.ID.Topic = UUID{9} })},
+		want: Changes{Applied: []bool{false, false}},
+	}, {
+		name: "a change of standing",
+		recs: []Record{fence2},
+		want: Changes{Brokers: ids(2), Applied: []bool{true}},
+	}, {
+		name: "a standing that is the same already is no change",
+		recs: []Record{ChangeBroker{ID: 2, Epoch: 2}},
+		want: Changes{Applied: []bool{true}},
+	}, {
+		name: "the standing of an incarnation that is gone is skipped",
+		recs: []Record{ChangeBroker{ID: 2, Epoch: 1, Fenced: true}, ChangeBroker{ID: 9, Epoch: 9}},
+		want: Changes{Applied: []bool{false, false}},
+	}, {
+		name: "a registration leaves its partitions as they are",
+		recs: []Record{RegisterBroker{Broker: Broker{ID: 1}}},
+		want: Changes{Brokers: ids(1), Applied: []bool{true}},
+	}, {
+		name: "a registration touches the suspect partitions that it counts in, and no others",
+		recs: []Record{RegisterBroker{Broker: Broker{ID: 3}, Suspect: []ID{second, first, {rides, 7}, {UUID{9}, 0}}}},
+		want: Changes{Brokers: ids(3), Partitions: []ID{first, second}, Applied: []bool{true}},
+	}, {
+		name: "a registration does not touch a suspect partition that does not count it",
+		recs: []Record{RegisterBroker{Broker: Broker{ID: 1}, Suspect: []ID{second}}},
+		want: Changes{Brokers: ids(1), Applied: []bool{true}},
+	}, {
+		name: "one entry registers a broker once",
+		recs: []Record{RegisterBroker{Broker: Broker{ID: 3}}, RegisterBroker{Broker: Broker{ID: 3, Addr: "x"}}},
+		want: Changes{Brokers: ids(3), Applied: []bool{true, false}},
+	}, {
+		name: "a broker without an id is skipped",
+		recs: []Record{RegisterBroker{}},
+		want: Changes{Applied: []bool{false}},
+	}, {
+		name: "a topic",
+		recs: []Record{topic(func(*CreateTopic) {})},
+		want: Changes{Topics: []UUID{{2}}, Partitions: []ID{{UUID{2}, 0}}, Applied: []bool{true}},
+	}, {
+		name: "a topic whose name differs by case alone is skipped",
+		recs: []Record{topic(func(r *CreateTopic) { r.Topic.Config.Name = "RiDes" })},
+		want: Changes{Applied: []bool{false}},
+	}, {
+		name: "a topic whose id is taken is skipped",
+		recs: []Record{topic(func(r *CreateTopic) { r.Topic.ID = rides })},
+		want: Changes{Applied: []bool{false}},
+	}, {
+		name: "a topic without a name or an id is skipped",
+		recs: []Record{topic(func(r *CreateTopic) { r.Topic.ID = UUID{} }), topic(func(r *CreateTopic) { r.Topic.Config.Name = "" })},
+		want: Changes{Applied: []bool{false, false}},
+	}, {
+		name: "a topic on another incarnation is skipped",
+		recs: []Record{topic(func(r *CreateTopic) { r.Members[1].Epoch = 9 })},
+		want: Changes{Applied: []bool{false}},
+	}, {
+		name: "a topic on an unknown broker is skipped",
+		recs: []Record{topic(func(r *CreateTopic) { r.Topic.Partitions[0].Replicas = ids(1, 4) })},
+		want: Changes{Applied: []bool{false}},
+	}, {
+		name: "a topic led by a broker that is not named is skipped",
+		recs: []Record{topic(func(r *CreateTopic) { r.Members = r.Members[1:] })},
+		want: Changes{Applied: []bool{false}},
+	}, {
+		name: "a topic may have a fenced replica but not a fenced member of the ISR",
+		recs: []Record{
+			fence2, topic(func(r *CreateTopic) { r.Topic.Partitions[0].ISR = ids(1, 2) }), topic(func(*CreateTopic) {}),
+		},
+		want: Changes{
+			Brokers: ids(2), Topics: []UUID{{2}}, Partitions: []ID{{UUID{2}, 0}}, Applied: []bool{true, false, true},
+		},
+	}, {
+		name: "a topic with an impossible or a missing state is skipped",
+		recs: []Record{
+			topic(func(r *CreateTopic) { r.Topic.Partitions[0].Leader = 2 }),
+			topic(func(r *CreateTopic) { r.Topic.Partitions[0] = nil }),
+		},
+		want: Changes{Applied: []bool{false, false}},
+	}, {
+		name: "a lowered MinISR touches every partition",
+		recs: []Record{ChangeTopic{Topic: rides, Expect: 2, MinISR: 1}},
+		want: Changes{Topics: []UUID{rides}, Partitions: []ID{first, second}, Applied: []bool{true}},
+	}, {
+		name: "a MinISR raised above the ISR of a partition is skipped",
+		recs: []Record{ChangeTopic{Topic: rides, Expect: 2, MinISR: 3}},
+		want: Changes{Applied: []bool{false}},
+	}, {
+		name: "a MinISR based on another value is skipped",
+		recs: []Record{ChangeTopic{Topic: rides, Expect: 3, MinISR: 1}, ChangeTopic{Topic: UUID{9}, Expect: 2, MinISR: 1}},
+		want: Changes{Applied: []bool{false, false}},
+	}, {
+		name: "a MinISR of nothing is skipped",
+		recs: []Record{ChangeTopic{Topic: rides, Expect: 2, MinISR: 0}},
+		want: Changes{Applied: []bool{false}},
+	}}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			table := newCluster(t)
+			before, image := table.Hash(), table.Image(UUID{}, 0, nil)
+			got := table.Apply(6, tt.recs)
+			require.Equal(t, tt.want, got)
+			require.Equal(t, log.Offset(6), table.Offset())
+			restored, err := Restore(image)
+			require.NoError(t, err)
+			require.Equal(t, before, restored.Hash(), "an image stays as it was")
+			restored.Apply(6, tt.recs)
+			require.Equal(t, table.Hash(), restored.Hash(), "an image and the records behind it give the same table")
+			require.Equal(t, Changes{Applied: make([]bool, len(tt.recs))}, table.Apply(6, tt.recs), "an entry counts once")
+		})
+	}
+}
+
+func TestRegistrationReplacesTheBroker(t *testing.T) {
+	table := newCluster(t)
+	table.Apply(6, []Record{RegisterBroker{
+		Broker:  Broker{ID: 1, Epoch: 99, Addr: "here", Rack: "r", Directory: UUID{7}, Incarnation: UUID{8}, Stopping: true},
+		Suspect: []ID{{rides, 0}},
+	}})
+	b, ok := table.Broker(1)
+	require.True(t, ok)
+	require.Equal(t, Broker{ID: 1, Epoch: 6, Addr: "here", Rack: "r", Directory: UUID{7}, Incarnation: UUID{8}, Fenced: true}, b)
+	s, _ := table.Partition(ID{rides, 0})
+	require.Equal(t, State{Replicas: ids(1, 2, 3), ISR: ids(2, 3), Epoch: 1, PartitionEpoch: 1}, *s, "its leader has resigned, and nobody is elected")
+}
+
+func TestSuspectLeavesTheELR(t *testing.T) {
+	table := newCluster(t)
+	table.Apply(6, []Record{RegisterBroker{Broker: Broker{ID: 3}, Suspect: []ID{{rides, 1}}}})
+	s, _ := table.Partition(ID{rides, 1})
+	require.Equal(t, State{Replicas: ids(2, 3, 1), ISR: ids(2), LastKnownELR: ids(3), Leader: 2, PartitionEpoch: 1}, *s)
+	table.Apply(7, []Record{RegisterBroker{Broker: Broker{ID: 2}, Suspect: []ID{{rides, 1}}}})
+	s, _ = table.Partition(ID{rides, 1})
+	require.Equal(t, State{Replicas: ids(2, 3, 1), LastKnownELR: ids(2, 3), Epoch: 1, PartitionEpoch: 2}, *s)
+}
+
+func TestChangeOfMinISRClearsTheELR(t *testing.T) {
+	table := newCluster(t)
+	table.Apply(6, []Record{ChangeTopic{Topic: rides, Expect: 2, MinISR: 1}})
+	topic, _ := table.TopicByID(rides)
+	require.Equal(t, 1, topic.Config.MinISR)
+	require.Equal(t, State{Replicas: ids(1, 2, 3), ISR: ids(1, 2, 3), Leader: 1, PartitionEpoch: 1}, *topic.Partitions[0])
+	require.Equal(t, State{Replicas: ids(2, 3, 1), ISR: ids(2), Leader: 2, PartitionEpoch: 1}, *topic.Partitions[1])
+}
+
+func TestLoweredMinISRLeavesTheLastOnesToAsk(t *testing.T) {
+	s := State{Replicas: ids(1, 2, 3), ELR: ids(2), LastKnownELR: ids(1)}
+	require.Equal(t, State{Replicas: ids(1, 2, 3), LastKnownELR: ids(1, 2), PartitionEpoch: 1}, s.withMinISR(1))
+}
+
+func TestTableQueries(t *testing.T) {
+	table := newCluster(t)
+	table.Apply(6, []Record{CreateTopic{
+		Topic: Topic{
+			ID: UUID{5}, Config: TopicConfig{Name: "Alpha", MinISR: 2},
+			Partitions: []*State{{Replicas: ids(3), ISR: ids(3), Leader: 3}},
+		},
+		Members: []Member{{3, 3}},
+	}})
+	var names []string
+	for _, topic := range table.Topics() {
+		names = append(names, topic.Config.Name)
+	}
+	require.Equal(t, []string{"Alpha", "rides"}, names)
+	require.Equal(t, ids(1, 2, 3), []BrokerID{table.Brokers()[0].ID, table.Brokers()[1].ID, table.Brokers()[2].ID})
+	require.Equal(t, []ID{{rides, 0}, {rides, 1}, {UUID{5}, 0}}, table.PartitionsOf(3))
+	require.Equal(t, []ID{{rides, 0}, {rides, 1}}, table.PartitionsOf(1))
+	require.Nil(t, table.PartitionsOf(4))
+	require.Equal(t, 1, table.MinISR(ID{UUID{5}, 0}), "never more than the replicas")
+	require.Equal(t, 2, table.MinISR(ID{rides, 0}))
+	require.Zero(t, table.MinISR(ID{rides, 2}))
+
+	_, ok := table.Topic("alpha")
+	require.False(t, ok)
+	like, ok := table.TopicLike("alpha")
+	require.True(t, ok)
+	require.Equal(t, "Alpha", like.Config.Name)
+	_, ok = table.Partition(ID{rides, -1})
+	require.False(t, ok)
+	_, ok = table.Broker(9)
+	require.False(t, ok)
+	_, ok = table.TopicByID(UUID{9})
+	require.False(t, ok)
+
+	var all []ID
+	for id := range table.All() {
+		all = append(all, id)
+		if len(all) == 2 {
+			break
+		}
+	}
+	require.Equal(t, []ID{{UUID{5}, 0}, {rides, 0}}, all)
+}
+
+func TestWhatTheTableReturnsNeverChanges(t *testing.T) {
+	table := newCluster(t)
+	topic, _ := table.Topic("rides")
+	state, _ := table.Partition(ID{rides, 0})
+	brokers := table.Brokers()
+	old, partitions := *state, slices.Clone(topic.Partitions)
+	table.Apply(6, []Record{
+		ChangePartition{ID: ID{rides, 0}, State: State{Replicas: ids(1, 2, 3), ISR: ids(1, 2), Leader: 1, PartitionEpoch: 1}},
+		ChangeBroker{ID: 1, Epoch: 1, Fenced: true},
+	})
+	require.Equal(t, old, *state)
+	require.Equal(t, partitions, topic.Partitions)
+	require.False(t, brokers[0].Fenced)
+	now, _ := table.Partition(ID{rides, 0})
+	require.Equal(t, ids(1, 2), now.ISR)
+}
+
+func TestTheTableWritesToNoRecord(t *testing.T) {
+	table := newCluster(t)
+	begin := &State{Replicas: ids(1, 2), ISR: ids(1, 2), Leader: 1}
+	create := CreateTopic{
+		Topic:   Topic{ID: UUID{2}, Config: TopicConfig{Name: "payments", MinISR: 1}, Partitions: []*State{begin}},
+		Members: []Member{{1, 1}, {2, 2}},
+	}
+	shrink := ChangePartition{ID: ID{UUID{2}, 0}, State: State{Replicas: ids(1, 2), ISR: ids(1), Leader: 1, PartitionEpoch: 1}}
+	require.Equal(t, []bool{true, true}, table.Apply(6, []Record{create, shrink}).Applied)
+	require.Same(t, begin, create.Topic.Partitions[0])
+	require.Equal(t, ids(1, 2), begin.ISR)
+}
+
+func TestRestoreRefusesWhatNoTableHolds(t *testing.T) {
+	s := &State{Replicas: ids(1)}
+	topic := func(id byte, name string, states ...*State) Topic {
+		return Topic{ID: UUID{id}, Config: TopicConfig{Name: name}, Partitions: states}
+	}
+	tests := []struct {
+		name string
+		in   Image
+	}{
+		{"brokers out of order", Image{Brokers: []Broker{{ID: 2}, {ID: 1}}}},
+		{"a broker twice", Image{Brokers: []Broker{{ID: 1}, {ID: 1}}}},
+		{"a broker without an id", Image{Brokers: []Broker{{}}}},
+		{"topics out of order", Image{Topics: []Topic{topic(1, "b"), topic(2, "a")}}},
+		{"a topic id twice", Image{Topics: []Topic{topic(1, "a"), topic(1, "b")}}},
+		{"names alike but for case", Image{Topics: []Topic{topic(1, "A"), topic(2, "a")}}},
+		{"a topic without a name", Image{Topics: []Topic{topic(1, "")}}},
+		{"a missing state", Image{Topics: []Topic{topic(1, "a", s, nil)}}},
+		{"an impossible state", Image{Topics: []Topic{topic(1, "a", s, &State{})}}},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			_, err := Restore(tt.in)
+			require.Error(t, err)
+		})
+	}
+}
