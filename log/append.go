@@ -1,0 +1,283 @@
+package log
+
+import (
+	"errors"
+	"fmt"
+	"path/filepath"
+)
+
+// Append writes a leader's batch at the end of the log, in its epoch, and returns
+// the offset of its first record. b stays as it is: offset and epoch go into the
+// copy. Whoever calls has checked b; only its length is looked at again.
+//
+// An epoch older than the last matches [ErrOutOfOrder], a batch above the limit
+// [ErrTooLarge]. An error that does not match [ErrFailed] left the log as it was,
+// and may pass: a disk may have room again.
+func (l *Log) Append(epoch Epoch, b Batch) (first Offset, err error) {
+	whole, rest, err := SplitBatch(b)
+	if err != nil {
+		return 0, err
+	}
+	count := Offset(whole.lastDelta()) + 1
+	switch {
+	case len(rest) > 0:
+		return 0, badBatch("bytes behind the batch")
+	case count < 1:
+		return 0, badBatch("counts")
+	case len(b) > l.cfg.MaxBatchBytes+BatchOverhead:
+		return 0, fmt.Errorf("%w: %d bytes", ErrTooLarge, len(b))
+	}
+	if last := l.LastEpoch(); epoch < last || epoch < 0 {
+		return 0, fmt.Errorf("%w: epoch %d after %d", ErrOutOfOrder, epoch, last)
+	}
+	first = l.End()
+	if err := l.prepare(epochs{{epoch, first}}, len(b), first+count-1); err != nil {
+		return 0, err
+	}
+	return first, l.write(b, first, first+count, epoch)
+}
+
+// Replicate writes a leader's batches as they are, and returns the new end. They
+// are checked, must follow the end without a hole, and their epochs must not
+// fall; otherwise nothing is written. No batches are no error.
+func (l *Log) Replicate(batches []byte) (end Offset, err error) {
+	end = l.End()
+	starts, next, err := l.checkRun(batches, end)
+	if err != nil || len(batches) == 0 {
+		return end, err
+	}
+	for len(batches) > 0 {
+		// One write a segment: a batch that does not fit begins the next one.
+		run := l.fit(batches)
+		last := Batch(nil)
+		for rest := run; len(rest) > 0; {
+			last, rest, _ = SplitBatch(rest)
+		}
+		if err := l.prepare(starts, len(run), last.Last()); err != nil {
+			return l.End(), err
+		}
+		if err := l.write(run, l.End(), last.Next(), keepEpochs); err != nil {
+			return l.End(), err
+		}
+		batches = batches[len(run):]
+	}
+	return next, nil
+}
+
+// checkRun checks batches that are to follow end, and returns the epochs that
+// begin in them.
+func (l *Log) checkRun(batches []byte, end Offset) (starts epochs, next Offset, err error) {
+	last := NoEpoch
+	if end > l.Start() {
+		last, _ = l.EpochAt(end - 1)
+	}
+	next = end
+	for rest := batches; len(rest) > 0; {
+		var b Batch
+		if b, rest, err = SplitBatch(rest); err != nil {
+			return nil, 0, err
+		}
+		if err := b.Check(); err != nil {
+			return nil, 0, err
+		}
+		switch {
+		case b.First() != next:
+			return nil, 0, fmt.Errorf("%w: offset %d where %d follows", ErrOutOfOrder, b.First(), next)
+		case b.Epoch() < last || b.Epoch() < 0:
+			return nil, 0, fmt.Errorf("%w: epoch %d after %d", ErrOutOfOrder, b.Epoch(), last)
+		}
+		if b.Epoch() != last || len(starts) == 0 {
+			starts = append(starts, epochStart{b.Epoch(), next})
+			last = b.Epoch()
+		}
+		next = b.Next()
+	}
+	return starts, next, nil
+}
+
+// fit returns the batches that go into one segment: the active one, or, if the
+// first of them does not fit there, the next.
+func (l *Log) fit(batches []byte) []byte {
+	base, size := l.End(), int64(0)
+	if a := l.active(); a != nil {
+		base, size = a.base, a.size
+	}
+	n := int64(0)
+	for rest := batches; len(rest) > 0; {
+		var b Batch
+		b, rest, _ = SplitBatch(rest)
+		if !l.fits(base, size, len(b), b.Last()) {
+			if n > 0 {
+				return batches[:n]
+			}
+			base, size = b.First(), 0
+		}
+		n += int64(len(b))
+		size += int64(len(b))
+	}
+	return batches
+}
+
+// fits tells whether n bytes up to an offset may go into a segment of that size.
+// An empty one takes whatever comes.
+func (l *Log) fits(base Offset, size int64, n int, last Offset) bool {
+	const most = 1<<31 - 1 // what an entry of the index can say
+	return size == 0 || size+int64(n) <= l.cfg.SegmentBytes && last-base <= most
+}
+
+// active returns the last segment. Its size is the caller's to read without the
+// mutex: the writer alone changes it.
+func (l *Log) active() *segment {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if n := len(l.state.segments); n > 0 {
+		return l.state.segments[n-1]
+	}
+	return nil
+}
+
+// prepare makes the log ready for n bytes up to an offset: the epochs that begin
+// in them are durable, and there is a segment that takes them.
+func (l *Log) prepare(starts epochs, n int, last Offset) error {
+	l.mu.Lock()
+	err := l.state.usable()
+	e := l.state.epochs
+	var active *segment
+	if i := len(l.state.segments); i > 0 {
+		active = l.state.segments[i-1]
+	}
+	l.mu.Unlock()
+	if err != nil {
+		return err
+	}
+	if len(starts) > 1 || len(starts) == 1 && e.last() != starts[0].epoch {
+		for _, s := range starts {
+			e = e.assign(s.epoch, s.start)
+		}
+		l.setEpochs(e)
+	}
+	switch {
+	case active == nil:
+		err = l.begin(l.End())
+	case !l.fits(active.base, active.size, n, last):
+		err = l.roll()
+	}
+	if err != nil {
+		return err
+	}
+	if l.unsaved || l.unsynced {
+		return l.saveEpochs()
+	}
+	return nil
+}
+
+// begin makes the files of a log that has none: the flushed end first.
+func (l *Log) begin(base Offset) error {
+	if l.slots == nil {
+		for _, dir := range l.missing {
+			if err := l.fsys.SyncDir(filepath.Dir(dir)); err != nil {
+				return l.fail(err)
+			}
+		}
+		l.missing = nil
+		w, err := createSlots(l.fsys, l.dir, slot{end: base, from: base}, l.cfg.Now())
+		if err != nil {
+			return l.failFinal(err)
+		}
+		l.mu.Lock()
+		l.slots = w
+		l.mu.Unlock()
+	}
+	if l.slots.last.end != base { // an earlier attempt got this far, and no further
+		if err := errors.Join(l.slots.write(slot{end: base, from: base}), l.slots.sync(l.cfg.Now())); err != nil {
+			return l.fail(err)
+		}
+	}
+	return l.addSegment(base)
+}
+
+// roll begins a new segment at the end of the log. The old one is left to the
+// next flush.
+func (l *Log) roll() error { return l.addSegment(l.End()) }
+
+// addSegment makes an empty segment; its name is synced before the first batch.
+func (l *Log) addSegment(base Offset) error {
+	s := &segment{base: base, path: segmentPath(l.dir, base)}
+	s.index.loaded = true
+	f, err := l.fsys.Create(s.path)
+	if err != nil {
+		return err
+	}
+	if err := l.removeIndex(s); err != nil {
+		return errors.Join(err, f.Close())
+	}
+	s.file = f
+	l.unsynced = true
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	n := len(l.state.segments)
+	l.state.segments = append(l.state.segments[:n:n], s)
+	return nil
+}
+
+// keepEpochs tells write to take batches as they are.
+const keepEpochs = NoEpoch
+
+// write puts the bytes of batches behind the last one, on disk and in the tail.
+func (l *Log) write(data []byte, first, end Offset, epoch Epoch) error {
+	l.mu.Lock()
+	s := l.state.segments[len(l.state.segments)-1]
+	pos, file := s.size, s.file
+	buf := l.state.tail.room(s, pos, first, len(data), l.cfg.TailBytes)
+	l.mu.Unlock()
+
+	copy(buf, data)
+	if epoch != keepEpochs {
+		Batch(buf).Place(first, epoch)
+	}
+	if _, err := file.WriteAt(buf, pos); err != nil {
+		l.mu.Lock()
+		unusable := l.state.usable()
+		l.mu.Unlock()
+		if unusable != nil {
+			return unusable
+		}
+		if undo := file.Truncate(pos); undo != nil {
+			return l.fail(errors.Join(err, undo))
+		}
+		return err
+	}
+
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if err := l.state.usable(); err != nil {
+		return err
+	}
+	l.state.tail.extend(len(data), end)
+	for at := int64(0); at < int64(len(buf)); {
+		b := Batch(buf[at:])
+		s.index.note(s.base, b.Last(), pos+at, l.cfg.IndexInterval)
+		at += b.size()
+	}
+	s.size = pos + int64(len(data))
+	s.dirty = true
+	l.end.Store(int64(end))
+	return nil
+}
+
+// BeginEpoch notes that this log's owner leads from the end on, in epoch
+// (KAFKA-7415). It becomes durable with the first batch. An epoch older than the
+// last matches [ErrOutOfOrder].
+func (l *Log) BeginEpoch(epoch Epoch) error {
+	l.mu.Lock()
+	err, e := l.state.usable(), l.state.epochs
+	l.mu.Unlock()
+	switch {
+	case err != nil:
+		return err
+	case epoch < e.last() || epoch < 0:
+		return fmt.Errorf("%w: epoch %d after %d", ErrOutOfOrder, epoch, e.last())
+	}
+	l.setEpochs(e.assign(epoch, l.End()))
+	return nil
+}

@@ -1,0 +1,113 @@
+package log
+
+import "encoding/binary"
+
+// A Builder makes a batch of records, encoding each in place behind the last.
+// The zero value is ready.
+type Builder struct {
+	buf       []byte // the header's room, then the records
+	count     int
+	base, max int64 // times: of the first record, and the latest
+}
+
+// Reset drops what was appended and goes on in buf, whose contents are lost; it
+// grows when it must. nil keeps the buffer in use.
+func (b *Builder) Reset(buf []byte) {
+	if buf == nil {
+		buf = b.buf
+	}
+	*b = Builder{buf: buf[:0]}
+}
+
+// Count returns the number of records appended.
+func (b *Builder) Count() int { return b.count }
+
+// Size returns the bytes of the batch so far; 0 if it has no records.
+func (b *Builder) Size() int {
+	if b.count == 0 {
+		return 0
+	}
+	return len(b.buf)
+}
+
+// Append adds a record; key, value and headers are copied.
+func (b *Builder) Append(timestamp int64, key, value []byte, headers []Header) {
+	if b.count == 0 {
+		b.base, b.max = timestamp, timestamp
+		b.buf = append(b.buf[:0], make([]byte, BatchOverhead)...)
+	}
+	b.max = max(b.max, timestamp)
+	delta, offset := timestamp-b.base, int64(b.count)
+
+	body := 1 + varintSize(delta) + varintSize(offset) + bytesSize(key) + bytesSize(value) + varintSize(int64(len(headers)))
+	for _, h := range headers {
+		body += varintSize(int64(len(h.Key))) + len(h.Key) + bytesSize(h.Value)
+	}
+	buf := binary.AppendVarint(b.buf, int64(body))
+	buf = append(buf, 0)
+	buf = binary.AppendVarint(buf, delta)
+	buf = binary.AppendVarint(buf, offset)
+	buf = appendBytes(buf, key)
+	buf = appendBytes(buf, value)
+	buf = binary.AppendVarint(buf, int64(len(headers)))
+	for _, h := range headers {
+		buf = binary.AppendVarint(buf, int64(len(h.Key)))
+		buf = append(buf, h.Key...)
+		buf = appendBytes(buf, h.Value)
+	}
+	b.buf = buf
+	b.count++
+}
+
+// Build completes the batch: first offset 0, epoch -1, no producer. It is nil
+// without records. The bytes are the builder's: they hold until the next Append
+// or Reset.
+func (b *Builder) Build() Batch {
+	if b.count == 0 {
+		return nil
+	}
+	h := b.buf
+	batch := Batch(h[:len(h):len(h)])
+	batch.Place(0, NoEpoch)
+	binary.BigEndian.PutUint32(h[atLength:], uint32(len(h)-lengthEnd))
+	h[atMagic] = batchMagic
+	binary.BigEndian.PutUint16(h[atAttrs:], 0)
+	binary.BigEndian.PutUint32(h[atDelta:], uint32(b.count-1))
+	binary.BigEndian.PutUint64(h[atBase:], uint64(b.base))
+	binary.BigEndian.PutUint64(h[atMax:], uint64(b.max))
+	binary.BigEndian.PutUint64(h[atProducer:], ^uint64(0))
+	binary.BigEndian.PutUint16(h[atPEpoch:], ^uint16(0))
+	binary.BigEndian.PutUint32(h[atSequence:], ^uint32(0))
+	binary.BigEndian.PutUint32(h[atCount:], uint32(b.count))
+	binary.BigEndian.PutUint32(h[atCRC:], checksum(h[atAttrs:]))
+	return batch
+}
+
+// RecordSize returns an upper bound of what [Builder.Append] adds to
+// [Builder.Size] for a record, the header of the batch aside.
+func RecordSize(key, value []byte, headers []Header) int {
+	const (
+		lengths  = 5     // the most that a length takes
+		overhead = 5 + 1 // the record's length, attributes
+		place    = 10 + 5
+	)
+	n := overhead + place + 3*lengths + len(key) + len(value)
+	for _, h := range headers {
+		n += 2*lengths + len(h.Key) + len(h.Value)
+	}
+	return n
+}
+
+func bytesSize(b []byte) int {
+	if b == nil {
+		return 1
+	}
+	return varintSize(int64(len(b))) + len(b)
+}
+
+func appendBytes(buf, b []byte) []byte {
+	if b == nil {
+		return binary.AppendVarint(buf, -1)
+	}
+	return append(binary.AppendVarint(buf, int64(len(b))), b...)
+}

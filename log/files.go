@@ -1,0 +1,136 @@
+package log
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+	"math"
+	"path/filepath"
+)
+
+// Small-file format
+//
+// A small file is replaced as a whole: written beside itself, synced, renamed,
+// and the directory synced. All integers are big-endian.
+//
+//	byte  0       4     6     8        12      16
+//	      +-------+-----+-----+--------+-------+---------
+//	      | magic | ver |zero | length | crc   | payload
+//	      +-------+-----+-----+--------+-------+---------
+//
+//	magic    uint32  which file this is
+//	ver      uint16  of the payload; a reader refuses a greater one, before it
+//	                 looks at the rest
+//	zero     uint16  must be 0
+//	length   uint32  of the payload; nothing may follow it
+//	crc      uint32  CRC-32C of bytes 0 to 11 and of the payload
+const (
+	fileHeader  = 16
+	fileLength  = 8
+	fileCRC     = 12
+	maxFileSize = 1 << 30
+	tempSuffix  = ".tmp"
+)
+
+// A syncError is an error of a sync, which is final, where others may pass.
+type syncError struct{ err error }
+
+func (e *syncError) Error() string { return e.err.Error() }
+func (e *syncError) Unwrap() error { return e.err }
+
+// final tells whether err came out of a sync.
+func final(err error) bool {
+	_, ok := errors.AsType[*syncError](err)
+	return ok
+}
+
+// WriteFile replaces a small file, durably and in one step: after a crash it
+// holds the old payload or the new. Calls for one name must not overlap.
+func WriteFile(fsys FS, name string, magic uint32, version uint16, payload []byte) error {
+	if len(payload) > maxFileSize {
+		return fmt.Errorf("log: %s: %d bytes are too many for one file", filepath.Base(name), len(payload))
+	}
+	b := make([]byte, fileHeader, fileHeader+len(payload))
+	binary.BigEndian.PutUint32(b, magic)
+	binary.BigEndian.PutUint16(b[4:], version)
+	binary.BigEndian.PutUint32(b[fileLength:], uint32(len(payload)))
+	b = append(b, payload...)
+	binary.BigEndian.PutUint32(b[fileCRC:], fileChecksum(b))
+
+	temp := name + tempSuffix
+	f, err := fsys.Create(temp)
+	if err != nil {
+		return err
+	}
+	if _, err := f.WriteAt(b, 0); err != nil {
+		return errors.Join(err, f.Close(), fsys.Remove(temp))
+	}
+	if err := f.Sync(); err != nil {
+		return errors.Join(&syncError{err}, f.Close())
+	}
+	if err := f.Close(); err != nil {
+		return err
+	}
+	if err := fsys.Rename(temp, name); err != nil {
+		return err
+	}
+	if err := fsys.SyncDir(filepath.Dir(name)); err != nil {
+		return &syncError{err}
+	}
+	return nil
+}
+
+// ReadFile returns the payload that [WriteFile] wrote. The error matches
+// fs.ErrNotExist if there is no file, [ErrNewer] if its version is greater, and
+// [ErrCorrupt] if it is not what was written.
+func ReadFile(fsys FS, name string, magic uint32, version uint16) ([]byte, error) {
+	b, err := readWhole(fsys, name, fileHeader+maxFileSize)
+	if err != nil {
+		return nil, err
+	}
+	bad := func(reason string) error {
+		return &CorruptError{File: filepath.Base(name), Offset: -1, Reason: reason}
+	}
+	switch {
+	case len(b) < fileHeader:
+		return nil, bad("header")
+	case binary.BigEndian.Uint32(b) != magic:
+		return nil, bad("magic")
+	case binary.BigEndian.Uint16(b[4:]) > version:
+		return nil, fmt.Errorf("%s: %w", filepath.Base(name), ErrNewer)
+	case int64(binary.BigEndian.Uint32(b[fileLength:])) != int64(len(b)-fileHeader):
+		return nil, bad("length")
+	case binary.BigEndian.Uint32(b[fileCRC:]) != fileChecksum(b):
+		return nil, bad("checksum")
+	case binary.BigEndian.Uint16(b[6:]) != 0:
+		return nil, bad("reserved bytes")
+	}
+	return b[fileHeader:], nil
+}
+
+func fileChecksum(b []byte) uint32 {
+	head := checksum(b[:fileCRC])
+	return updateChecksum(head, b[fileHeader:])
+}
+
+// readWhole reads a file of at most limit bytes.
+func readWhole(fsys FS, name string, limit int64) ([]byte, error) {
+	f, err := fsys.Open(name)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	size, err := f.Size()
+	if err != nil {
+		return nil, err
+	}
+	if size > min(limit, math.MaxInt) {
+		return nil, &CorruptError{File: filepath.Base(name), Offset: -1, Reason: "size"}
+	}
+	b := make([]byte, size)
+	if _, err := f.ReadAt(b, 0); err != nil && !errors.Is(err, io.EOF) {
+		return nil, err
+	}
+	return b, nil
+}

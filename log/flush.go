@@ -1,0 +1,187 @@
+package log
+
+// A FlushLimit bounds how many flushes are in flight at once, among the logs
+// that share it. A disk does little more with many at once, and then each takes
+// longer.
+type FlushLimit struct{ slots chan struct{} }
+
+// NewFlushLimit returns a limit of n flushes at once; n below 1 counts as 1.
+func NewFlushLimit(n int) *FlushLimit {
+	return &FlushLimit{slots: make(chan struct{}, max(n, 1))}
+}
+
+func (f *FlushLimit) enter() {
+	if f != nil {
+		f.slots <- struct{}{}
+	}
+}
+
+func (f *FlushLimit) leave() {
+	if f != nil {
+		<-f.slots
+	}
+}
+
+// recoveryBytes is how far the recovery point may lie below the flushed end.
+const recoveryBytes = 4 << 20
+
+// A flushPlace is where the flushed end lies on the disk.
+type flushPlace struct {
+	end     Offset
+	segment *segment
+	pos     int64
+}
+
+// Flush makes durable what was appended before the call, and returns the flushed
+// end. Calls may overlap: one flushes, and those that come while it does share
+// the next flush. An error is final; it matches [ErrFailed].
+func (l *Log) Flush() (Offset, error) {
+	l.mu.Lock()
+	target := l.End()
+	for {
+		if err := l.state.usable(); err != nil {
+			l.mu.Unlock()
+			return l.Flushed(), err
+		}
+		if l.Flushed() >= min(target, l.End()) { // a cut may have lowered the end
+			l.mu.Unlock()
+			return l.Flushed(), nil
+		}
+		if !l.state.busy {
+			break
+		}
+		l.changed.Wait()
+	}
+	l.state.busy = true
+	l.mu.Unlock()
+	defer l.release()
+
+	if err := l.flushOnce(); err != nil {
+		return l.Flushed(), err
+	}
+	if err := l.mark(false); err != nil {
+		return l.Flushed(), err
+	}
+	if l.slots.due(l.cfg.Now()) {
+		if err := l.syncSlots(); err != nil {
+			return l.Flushed(), err
+		}
+	}
+	return l.Flushed(), nil
+}
+
+// Checkpoint syncs the record of the flushed end, which Flush does once a second
+// at most: for a log that has fallen silent.
+func (l *Log) Checkpoint() error {
+	if err := l.acquire(); err != nil {
+		return err
+	}
+	defer l.release()
+	if l.slots == nil {
+		return nil
+	}
+	return l.syncSlots()
+}
+
+// syncSlots makes the record of the flushed end durable, if it was written since.
+func (l *Log) syncSlots() error {
+	if !l.slots.pending() {
+		return nil
+	}
+	if err := l.slots.sync(l.cfg.Now()); err != nil {
+		return l.fail(err)
+	}
+	return nil
+}
+
+// flushOnce syncs all that was appended before, oldest segment first, and then
+// moves the flushed end. Who calls holds the right of acquire.
+func (l *Log) flushOnce() error {
+	l.cfg.Flushes.enter()
+	place, dirty, files := l.takeDirty()
+	var err error
+	for _, f := range files {
+		if err = f.Sync(); err != nil {
+			break
+		}
+	}
+	l.cfg.Flushes.leave()
+
+	var idle []File
+	l.mu.Lock()
+	for _, s := range dirty {
+		s.refs--
+		idle = append(idle, l.idle(s)...)
+	}
+	if err == nil && place.segment != nil {
+		l.place = place
+		l.flushed.Store(int64(place.end))
+		l.changed.Broadcast()
+	}
+	l.mu.Unlock()
+	_ = closeAll(idle)
+	if err != nil {
+		return l.fail(err)
+	}
+	return nil
+}
+
+// takeDirty returns where the log ends now, and the segments that a sync up to
+// there must cover, pinned.
+func (l *Log) takeDirty() (flushPlace, []*segment, []File) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	segments := l.state.segments
+	n := len(segments)
+	if n == 0 {
+		return flushPlace{}, nil, nil
+	}
+	first := n
+	for first > 0 && (segments[first-1].dirty || first == n) {
+		first--
+	}
+	var dirty []*segment
+	var files []File
+	for _, s := range segments[first:] {
+		if s.dirty {
+			s.dirty = false
+			s.pin()
+			dirty, files = append(dirty, s), append(files, s.file)
+		}
+	}
+	a := segments[n-1]
+	return flushPlace{end: l.End(), segment: a, pos: a.size}, dirty, files
+}
+
+// mark writes down the flushed end. The recovery point follows when it lies too
+// far behind, or if asked to. Who calls holds the right of acquire.
+func (l *Log) mark(follow bool) error {
+	s, p := l.slots.last, l.place
+	if p.segment == nil || s.end == p.end && (!follow || s.from == p.end) {
+		return nil
+	}
+	at := int64(s.at)
+	if s.from == p.segment.base {
+		at = 0
+	}
+	if follow || s.from < p.segment.base || p.pos-at > recoveryBytes {
+		l.saveIndexes(s.from)
+		s.from, s.at = p.end, uint32(p.pos)
+	}
+	s.end = p.end
+	if err := l.slots.write(s); err != nil {
+		return l.fail(err)
+	}
+	return nil
+}
+
+// saveIndexes writes the indexes of the segments from an offset on. They are
+// hints: whoever misses one scans the segment, so that an error may pass.
+func (l *Log) saveIndexes(from Offset) {
+	l.mu.Lock()
+	segments := l.state.segments
+	l.mu.Unlock()
+	for _, s := range segments[max(findSegment(segments, from), 0):] {
+		_ = l.saveIndex(s)
+	}
+}

@@ -1,0 +1,175 @@
+package logtest
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"maps"
+	"path/filepath"
+
+	"github.com/samsalog/samsa/log"
+)
+
+// sector is what a disk writes in one step.
+const sector = 512
+
+// A node is a file, whatever its name. Layers hold what its bytes were before
+// they were overwritten: the first since the last sync, each later one since a
+// sync that is under way began.
+type node struct {
+	path   string // where the disk below has it
+	layers []*layer
+	serial int // of the newest layer
+}
+
+// A layer is what a file was at the moment when the layer began, as far as it
+// has changed since.
+type layer struct {
+	serial int
+	size   int64
+	old    map[int64][]byte // by sector
+}
+
+// save keeps the bytes [off, off+n) before they change.
+func (n *node) save(f log.File, off, count int64) error {
+	size, err := f.Size()
+	if err != nil {
+		return err
+	}
+	if len(n.layers) == 0 {
+		n.push(size)
+	}
+	top := n.layers[len(n.layers)-1]
+	for s := off / sector; s*sector < off+count; s++ {
+		if _, ok := top.old[s]; ok {
+			continue
+		}
+		b := make([]byte, sector)
+		if _, err := f.ReadAt(b, s*sector); err != nil && !errors.Is(err, io.EOF) {
+			return err
+		}
+		top.old[s] = b
+	}
+	return nil
+}
+
+func (n *node) push(size int64) {
+	n.serial++
+	n.layers = append(n.layers, &layer{serial: n.serial, size: size, old: map[int64][]byte{}})
+}
+
+// saveTruncate keeps what a change of size will change.
+func (n *node) saveTruncate(f log.File, size int64) error {
+	was, err := f.Size()
+	if err != nil {
+		return err
+	}
+	return n.save(f, min(size, was), max(was-size, 0))
+}
+
+// synced drops the layers before the one that began with a sync.
+func (n *node) synced(serial int) {
+	for len(n.layers) > 0 && n.layers[0].serial < serial {
+		n.layers = n.layers[1:]
+	}
+}
+
+// durable is what a crash that keeps nothing leaves: the size, and the sectors
+// that differ from what is there now.
+func (n *node) durable() (size int64, old map[int64][]byte) {
+	old = map[int64][]byte{}
+	for i := len(n.layers) - 1; i >= 0; i-- {
+		maps.Copy(old, n.layers[i].old)
+	}
+	return n.layers[0].size, old
+}
+
+// A change is what one call did to a directory.
+type change struct {
+	drop, add string
+	node      *node // what add names
+}
+
+func (c change) apply(names map[string]*node) {
+	if c.drop != "" {
+		delete(names, c.drop)
+	}
+	if c.add != "" {
+		names[c.add] = c.node
+	}
+}
+
+// A dir is a directory: what a crash leaves, what has changed since, and what
+// it is now.
+type dir struct {
+	synced  map[string]*node
+	changes []change
+	now     map[string]*node
+}
+
+func (in *dir) do(c change) {
+	in.changes = append(in.changes, c)
+	c.apply(in.now)
+}
+
+// dir returns the directory of a name; d.mu is held.
+func (d *Disk) dir(name string) (*dir, string, error) {
+	path, base := filepath.Split(filepath.Clean(name))
+	path = filepath.Clean(path)
+	if in := d.dirs[path]; in != nil {
+		return in, base, nil
+	}
+	names, err := d.list(path)
+	if err != nil {
+		return nil, "", err
+	}
+	in := &dir{synced: map[string]*node{}, now: map[string]*node{}}
+	for _, name := range names {
+		full := filepath.Join(path, name)
+		if _, err := d.under.ReadDir(full); err == nil {
+			continue // a directory
+		}
+		n := &node{path: full}
+		in.synced[name], in.now[name] = n, n
+	}
+	d.dirs[path] = in
+	return in, base, nil
+}
+
+// settle makes the first n changes durable, and removes for good the files that
+// have no name left.
+func (d *Disk) settle(in *dir, n int) error {
+	lost := map[*node]bool{}
+	for _, old := range in.synced {
+		lost[old] = true
+	}
+	for _, c := range in.changes {
+		if c.node != nil {
+			lost[c.node] = true
+		}
+	}
+	for _, c := range in.changes[:n] {
+		c.apply(in.synced)
+	}
+	in.changes = in.changes[n:]
+	for _, kept := range in.synced {
+		delete(lost, kept)
+	}
+	for _, kept := range in.now {
+		delete(lost, kept)
+	}
+	for _, c := range in.changes {
+		delete(lost, c.node)
+	}
+	for n := range lost { // order does not show
+		if !isHidden(filepath.Base(n.path)) {
+			continue
+		}
+		if err := d.under.Remove(n.path); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func hiddenName(i int) string { return fmt.Sprintf("%s%06d", hiddenPrefix, i) }

@@ -1,0 +1,282 @@
+package log
+
+import (
+	"errors"
+	"io"
+)
+
+// Read returns whole batches from the one that holds from on, as far as they lie
+// in one piece: at most maxBytes, but one batch at least, and only such whose
+// offsets are all below upTo. It is empty if there is none, such as from the end
+// on. Call again from where it stopped.
+//
+// An offset before the start or behind the end is a [*RangeError]; bytes on the
+// disk that are not what was written are a [*CorruptError]. The bytes returned
+// never change, and may be kept.
+func (l *Log) Read(from, upTo Offset, maxBytes int) ([]byte, error) {
+	for {
+		r, data, err := l.plan(from, upTo, maxBytes)
+		if err != nil || r == nil {
+			return data, err
+		}
+		data, err = l.readDisk(r)
+		if l.finish(r, err == nil) {
+			return data, err
+		}
+	}
+}
+
+// A reading is a read of one segment's file. What it begins with is a moment of
+// the log; if a cut begins before it has ended, it begins anew.
+type reading struct {
+	segment  *segment
+	from, to Offset // to is where the segment, the log, or the caller's bound ends
+	limit    int
+	epochs   epochs
+	cuts     int
+
+	// Where the batch lies that holds from; pos is -1 until that is known.
+	pos   int64
+	first Offset
+	// Where the batches end that were read.
+	next    Offset
+	nextPos int64
+}
+
+// plan serves a read from memory, or returns what to read from the disk.
+func (l *Log) plan(from, upTo Offset, maxBytes int) (*reading, []byte, error) {
+	l.mu.Lock()
+	st := &l.state
+	start, end := l.Start(), l.End()
+	switch {
+	case st.closed:
+		l.mu.Unlock()
+		return nil, nil, ErrClosed
+	case from < start || from > end:
+		l.mu.Unlock()
+		return nil, nil, &RangeError{Want: from, First: start, Next: end}
+	}
+	to := min(upTo, end)
+	if from >= to {
+		l.mu.Unlock()
+		return nil, nil, nil
+	}
+	if c, ok := st.tail.find(from); ok {
+		entries := c.segment.index.entries
+		l.mu.Unlock()
+		return nil, c.read(from, to, maxBytes, entries), nil
+	}
+	defer l.mu.Unlock()
+	i := findSegment(st.segments, from)
+	s := st.segments[i]
+	if i+1 < len(st.segments) {
+		to = min(to, st.segments[i+1].base)
+	}
+	s.pin()
+	return &reading{
+		segment: s, from: from, to: to, limit: maxBytes, epochs: st.epochs, cuts: st.cuts,
+		pos: st.hints.find(s, from), first: from,
+	}, nil, nil
+}
+
+// finish ends a reading; false says that a cut has made it void.
+func (l *Log) finish(r *reading, good bool) bool {
+	l.done(r.segment)
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.state.cuts != r.cuts && !l.state.closed {
+		return false
+	}
+	if good && r.nextPos > 0 {
+		l.state.hints.move(r.from, hint{offset: r.next, segment: r.segment, pos: r.nextPos})
+	}
+	return true
+}
+
+// readDisk reads and checks the batches that r asks for.
+func (l *Log) readDisk(r *reading) ([]byte, error) {
+	file, size, err := l.open(r.segment)
+	if err != nil {
+		return nil, err
+	}
+	if r.pos < 0 {
+		if err := l.seek(r, file, size); err != nil {
+			return nil, err
+		}
+	}
+	buf, err := readBatches(file, r.pos, size, r.limit)
+	if err != nil {
+		return nil, place(err, r.segment.name(), r.pos, r.first)
+	}
+	n, next := 0, r.first
+	for n < len(buf) {
+		b, _, err := SplitBatch(buf[n:])
+		if err == nil {
+			err = errors.Join(b.fits(next, r.epochs), b.Check())
+		}
+		if err != nil && n == 0 {
+			return nil, place(err, r.segment.name(), r.pos, r.first)
+		}
+		if err != nil || b.Last() >= r.to {
+			break // a bad batch is reported to who asks for it
+		}
+		n, next = n+len(b), b.Next()
+	}
+	r.next, r.nextPos = next, r.pos+int64(n)
+	if n < cap(buf)/2 {
+		return append([]byte(nil), buf[:n]...), nil
+	}
+	return buf[:n:n], nil
+}
+
+// readBatches reads limit bytes from pos on, but not less than the batch there.
+func readBatches(file File, pos, size int64, limit int) ([]byte, error) {
+	buf, err := readExactly(file, pos, min(max(int64(limit), BatchOverhead), size-pos))
+	if err != nil {
+		return nil, err
+	}
+	_, _, err = SplitBatch(buf)
+	if !errors.Is(err, ErrShort) || len(buf) < BatchOverhead {
+		return buf, err
+	}
+	n := Batch(buf).size()
+	if n > size-pos {
+		return nil, ErrShort
+	}
+	return readExactly(file, pos, n)
+}
+
+func readExactly(file File, pos, n int64) ([]byte, error) {
+	if n <= 0 {
+		return nil, ErrShort
+	}
+	buf := make([]byte, n)
+	got, err := file.ReadAt(buf, pos)
+	switch {
+	case int64(got) == n:
+		return buf, nil
+	case err == nil || errors.Is(err, io.EOF):
+		return nil, ErrShort
+	}
+	return nil, err
+}
+
+const seekStep = 8 << 10 // a little more than lies between two index entries
+
+// seek finds the batch that holds r.from, by the index, and by its neighbours'
+// headers from there on.
+func (l *Log) seek(r *reading, file File, size int64) error {
+	s := r.segment
+	entries, err := l.loadIndex(s, size)
+	if err != nil {
+		return err
+	}
+	sc := &scanner{file: file, size: size, step: seekStep}
+	pos, first, ok, err := l.anchor(r, sc, entries)
+	if err != nil {
+		return err
+	}
+	if !ok {
+		if entries, err = l.rebuildIndex(r, file, size); err != nil {
+			return err
+		}
+		if pos, first, ok, err = l.anchor(r, sc, entries); err != nil {
+			return err
+		}
+		if !ok {
+			pos, first = 0, s.base
+		}
+	}
+	for {
+		b, err := sc.header(pos)
+		if err == nil {
+			err = b.fits(first, r.epochs)
+		}
+		if err != nil {
+			return place(err, s.name(), pos, first)
+		}
+		if b.Last() >= r.from {
+			r.pos, r.first = pos, first
+			return nil
+		}
+		pos, first = pos+b.size(), b.Next()
+	}
+}
+
+// anchor returns a batch at or before r.from, by the index; not ok if the batch
+// that the index names is another, or if the index has a hole there.
+func (l *Log) anchor(r *reading, sc *scanner, entries []indexEntry) (pos int64, first Offset, ok bool, err error) {
+	s := r.segment
+	e, found := findEntry(entries, s.base, r.from)
+	if hole := l.holeAfter(entries, e, found, sc.size); hole && !l.indexRebuilt(s) {
+		return 0, 0, false, nil
+	}
+	if !found {
+		return 0, s.base, true, nil
+	}
+	pos = int64(e.position)
+	b, err := sc.batch(pos)
+	if err == nil {
+		err = errors.Join(b.fits(b.First(), r.epochs), b.Check())
+	}
+	switch {
+	case err == nil && b.Last() == s.base+Offset(e.offset):
+		return pos, b.First(), true, nil
+	case err == nil || errors.Is(err, ErrCorrupt) || errors.Is(err, ErrShort):
+		return 0, 0, false, nil
+	}
+	return 0, 0, false, err
+}
+
+// holeAfter tells whether entries are missing behind e, which a lost or outdated
+// index file leaves behind.
+func (l *Log) holeAfter(entries []indexEntry, e indexEntry, found bool, size int64) bool {
+	next := size
+	for i := range entries {
+		if !found || entries[i].position > e.position {
+			next = int64(entries[i].position)
+			break
+		}
+	}
+	return next-int64(e.position) > int64(l.cfg.IndexInterval+l.cfg.MaxBatchBytes+BatchOverhead)
+}
+
+func (l *Log) indexRebuilt(s *segment) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return s.index.rebuilt
+}
+
+// rebuildIndex makes the index anew from the headers of the segment, up to the
+// first that does not follow.
+func (l *Log) rebuildIndex(r *reading, file File, size int64) ([]indexEntry, error) {
+	s := r.segment
+	x := index{loaded: true, rebuilt: true}
+	sc := &scanner{file: file, size: size, step: 256 << 10}
+	for pos, first := int64(0), s.base; pos < size; {
+		b, err := sc.header(pos)
+		if err == nil {
+			err = b.fits(first, r.epochs)
+		}
+		if errors.Is(err, ErrCorrupt) || errors.Is(err, ErrShort) {
+			break
+		}
+		if err != nil {
+			return nil, err
+		}
+		x.note(s.base, b.Last(), pos, l.cfg.IndexInterval)
+		pos, first = pos+b.size(), b.Next()
+	}
+	found := x.entries[:len(x.entries):len(x.entries)]
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.state.cuts == r.cuts {
+		for _, e := range s.index.entries { // of batches appended meanwhile
+			if int64(e.position) >= size {
+				x.entries = append(x.entries, e)
+			}
+		}
+		s.index = x
+	}
+	return found, nil
+}

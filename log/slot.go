@@ -1,0 +1,216 @@
+package log
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+	"path/filepath"
+	"time"
+)
+
+// Flushed-end file format, version 1
+//
+// The file "flushed" says how much of its log is known to be on the disk, so
+// that recovery can tell a torn tail from damage. It holds two slots, at bytes
+// 0 and 512, so that no sector holds both; the rest is zeros up to byte 1,024.
+// All integers are big-endian.
+//
+//	byte   0       4     6     8              16
+//	       +-------+-----+-----+---------------+
+//	       | magic | ver |zero | sequence      |
+//	       +-------+-----+-----+---------------+
+//	byte  16              24              32      36      40
+//	       +---------------+---------------+-------+-------+
+//	       | end           | from          | at    | crc   |
+//	       +---------------+---------------+-------+-------+
+//
+//	magic     uint32  0x53464C53, "SFLS"
+//	ver       uint16  1; a reader refuses a greater one, before it looks at the crc
+//	zero      uint16  must be 0; kept for later versions
+//	sequence  uint64  from 1, rising with each write; even in slot 0, odd in slot 1
+//	end       int64   flushed end: every batch below it was synced before the write
+//	from      int64   recovery point: the offset at which recovery begins to scan,
+//	                  at most end, and within 4 MiB of it
+//	at        uint32  byte position of that offset in its segment
+//	crc       uint32  CRC-32C of bytes 0 to 35
+//
+// Reading. The valid slot with the higher sequence counts; the other may be
+// torn. No valid slot beside a segment with bytes is damage: the file is
+// written, and synced, before the first segment. So is a log that ends below end.
+//
+// Writing. After each flush, in place, the slot that was not the last one to be
+// synced, so that one slot is whole whatever a crash tears; synced within a
+// second while flushes go on. The file may therefore lag behind the truth but
+// never leads it: before a truncation below end the lower end is written and
+// synced first.
+//
+// Changing any of this needs a new version and a new file in testdata.
+const (
+	slotFile    = "flushed"
+	slotMagic   = 0x53464C53
+	slotVersion = 1
+	slotSize    = 40
+	slotCRC     = 36  // the checksum covers the bytes before it
+	slotStride  = 512 // from one slot to the next: a sector
+	slotPace    = time.Second
+)
+
+// A slot is the contents of one slot of the flushed-end file.
+type slot struct {
+	sequence  uint64
+	end, from Offset
+	at        uint32
+}
+
+func appendSlot(b []byte, s slot) []byte {
+	n := len(b)
+	b = binary.BigEndian.AppendUint32(b, slotMagic)
+	b = binary.BigEndian.AppendUint16(b, slotVersion)
+	b = binary.BigEndian.AppendUint16(b, 0)
+	b = binary.BigEndian.AppendUint64(b, s.sequence)
+	b = binary.BigEndian.AppendUint64(b, uint64(s.end))
+	b = binary.BigEndian.AppendUint64(b, uint64(s.from))
+	b = binary.BigEndian.AppendUint32(b, s.at)
+	return binary.BigEndian.AppendUint32(b, checksum(b[n:]))
+}
+
+// errNoSlot says that a slot holds nothing to go by: it is torn, or was never
+// written.
+var errNoSlot = errors.New("log: no valid slot")
+
+func parseSlot(b []byte) (slot, error) {
+	if len(b) < slotSize || binary.BigEndian.Uint32(b) != slotMagic {
+		return slot{}, errNoSlot
+	}
+	if binary.BigEndian.Uint16(b[4:]) > slotVersion {
+		return slot{}, fmt.Errorf("%s: %w", slotFile, ErrNewer)
+	}
+	s := slot{
+		sequence: binary.BigEndian.Uint64(b[8:]),
+		end:      Offset(binary.BigEndian.Uint64(b[16:])),
+		from:     Offset(binary.BigEndian.Uint64(b[24:])),
+		at:       binary.BigEndian.Uint32(b[32:]),
+	}
+	if binary.BigEndian.Uint32(b[slotCRC:]) != checksum(b[:slotCRC]) || binary.BigEndian.Uint16(b[6:]) != 0 ||
+		s.sequence == 0 || s.from < 0 || s.end < s.from {
+		return slot{}, errNoSlot
+	}
+	return s, nil
+}
+
+// parseSlots returns the slot of a flushed-end file that counts.
+func parseSlots(b []byte) (slot, error) {
+	best := slot{}
+	for i := range 2 {
+		at := i * slotStride
+		s, err := parseSlot(b[min(at, len(b)):])
+		switch {
+		case errors.Is(err, ErrNewer):
+			return slot{}, err
+		case err == nil && s.sequence%2 == uint64(i) && s.sequence > best.sequence:
+			best = s
+		}
+	}
+	if best.sequence == 0 {
+		return slot{}, errNoSlot
+	}
+	return best, nil
+}
+
+// A slots is the open flushed-end file. It has one user at a time.
+type slots struct {
+	file File
+	// last was written last; it may be unsynced.
+	last slot
+	// synced is the sequence of the slot that was synced last, and syncedAt when.
+	synced   uint64
+	syncedAt time.Time
+	// unsure is set while synced is only what was read: a process that died may
+	// have left it unsynced.
+	unsure bool
+}
+
+// createSlots makes the file with a first slot, and syncs it, but not its name.
+func createSlots(fsys FS, dir string, s slot, now time.Time) (*slots, error) {
+	f, err := fsys.Create(filepath.Join(dir, slotFile))
+	if err != nil {
+		return nil, err
+	}
+	w := &slots{file: f, last: s, syncedAt: now}
+	w.last.sequence = 1
+	b := make([]byte, 2*slotStride)
+	appendSlot(b[slotStride:slotStride], w.last)
+	if _, err := f.WriteAt(b, 0); err != nil {
+		return nil, errors.Join(err, f.Close())
+	}
+	if err := w.sync(now); err != nil {
+		return nil, errors.Join(err, f.Close())
+	}
+	return w, nil
+}
+
+// openSlots opens the file and reads the slot that counts. The error matches
+// fs.ErrNotExist, errNoSlot or ErrNewer.
+func openSlots(fsys FS, dir string, now time.Time) (*slots, error) {
+	f, err := fsys.Open(filepath.Join(dir, slotFile))
+	if err != nil {
+		return nil, err
+	}
+	b := make([]byte, 2*slotStride)
+	n, err := f.ReadAt(b, 0)
+	if err != nil && !errors.Is(err, io.EOF) {
+		return nil, errors.Join(err, f.Close())
+	}
+	s, err := parseSlots(b[:n])
+	if err != nil {
+		return nil, errors.Join(err, f.Close())
+	}
+	return &slots{file: f, last: s, synced: s.sequence, syncedAt: now, unsure: true}, nil
+}
+
+// write puts s where the slot that was synced last is not.
+func (w *slots) write(s slot) error {
+	if err := w.settle(w.syncedAt); err != nil {
+		return err
+	}
+	s.sequence = w.last.sequence + 1
+	if s.sequence%2 == w.synced%2 {
+		s.sequence++
+	}
+	var buf [slotSize]byte
+	b := appendSlot(buf[:0], s)
+	if _, err := w.file.WriteAt(b, int64(s.sequence%2)*slotStride); err != nil {
+		return err
+	}
+	w.last = s
+	return nil
+}
+
+// sync makes the last slot durable.
+func (w *slots) sync(now time.Time) error {
+	if !w.pending() && !w.unsure {
+		return nil
+	}
+	if err := w.file.Sync(); err != nil {
+		return &syncError{err}
+	}
+	w.synced, w.syncedAt, w.unsure = w.last.sequence, now, false
+	return nil
+}
+
+// settle makes sure that what was read at the start is what a crash would leave.
+func (w *slots) settle(now time.Time) error {
+	if !w.unsure {
+		return nil
+	}
+	return w.sync(now)
+}
+
+// pending tells whether a slot was written that is not synced.
+func (w *slots) pending() bool { return w.synced != w.last.sequence }
+
+// due tells whether it has waited long enough.
+func (w *slots) due(now time.Time) bool {
+	return w.pending() && now.Sub(w.syncedAt) >= slotPace
+}
