@@ -1,0 +1,129 @@
+package replica
+
+import (
+	"fmt"
+	"time"
+
+	"github.com/samsalog/samsa/log"
+	"github.com/samsalog/samsa/partition"
+)
+
+// answered takes a leader's answer. The order is part of the protocol: errors, then
+// divergence, which ends it, then records, high watermark, log start.
+func (f *Follower) answered(now time.Time, in Answered) Output {
+	if f.waiting || f.suspended || f.failed != nil || in.Request.Epoch != f.state.Epoch ||
+		in.Request.Fetch != f.end || in.Request.LastEpoch != f.lastEpoch {
+		return Output{} // it answers a question that is no longer asked
+	}
+	switch in.Answer.Code {
+	case partition.OK:
+	case partition.FencedEpoch:
+		// The leader knows a newer epoch. So will the metadata here.
+		f.suspended = true
+		return Output{Suspend: true}
+	case partition.OutOfRange:
+		return f.outOfRange(now, in.Answer)
+	default:
+		return Output{Delay: f.wait(now)} // the metadata will settle it
+	}
+	if in.Answer.Diverging {
+		return f.diverged(now, in)
+	}
+	end, err := f.follows(in.Data)
+	if err != nil {
+		return Output{Fault: err, Delay: f.wait(now)}
+	}
+	var out Output
+	if len(in.Data) > 0 {
+		out.Append = in.Data
+		f.waiting = true
+	}
+	f.delay = 0
+	f.high = min(max(in.Answer.HighWatermark, f.start), end)
+	if start := in.Answer.Start; start > f.start && start <= f.high {
+		out.Start = &start
+	}
+	return out
+}
+
+// follows checks that batches come next after this log, and returns where it then
+// ends. Compaction leaves no gaps in this release.
+func (f *Follower) follows(data []byte) (log.Offset, error) {
+	end, epoch := f.end, f.lastEpoch
+	bad := func(err error, format string, args ...any) (log.Offset, error) {
+		return 0, &BadAnswerError{ID: f.id, Offset: end, Reason: fmt.Sprintf(format, args...), Err: err}
+	}
+	for len(data) > 0 {
+		b, rest, err := log.SplitBatch(data)
+		if err == nil {
+			err = b.Check()
+		}
+		switch {
+		case err != nil:
+			return bad(err, "no batch")
+		case b.First() != end:
+			return bad(nil, "batch of offset %d", b.First())
+		case b.Next() <= end:
+			return bad(nil, "batch without an end")
+		case b.Epoch() < epoch || b.Epoch() > f.state.Epoch || b.Epoch() < 0:
+			return bad(nil, "batch of epoch %d between %d and %d", b.Epoch(), epoch, f.state.Epoch)
+		}
+		end, epoch, data = b.Next(), b.Epoch(), rest
+	}
+	return end, nil
+}
+
+// diverged cuts the log where it parts from the leader's, or at least closer to
+// there: several rounds are normal after fast elections (KIP-279). Nothing else of
+// the answer counts (KAFKA-14704).
+func (f *Follower) diverged(now time.Time, in Answered) Output {
+	cut := min(in.Answer.DivergingEnd, f.end)
+	switch {
+	case !in.OwnKnown:
+	case in.OwnEpoch != in.Answer.DivergingEpoch:
+		cut = min(in.OwnEnd, f.end) // where this log's last epoch that the leader may know ends
+	default:
+		cut = min(cut, in.OwnEnd)
+	}
+	return f.truncate(now, cut, in.Answer)
+}
+
+// outOfRange deals with a log that is nowhere within the leader's.
+func (f *Follower) outOfRange(now time.Time, a FetchAnswer) Output {
+	switch {
+	case a.End < f.end:
+		return f.truncate(now, a.End, a) // only an unclean election leads here
+	case a.Start > f.end:
+		return f.restart(a.Start)
+	default:
+		return Output{Delay: f.wait(now)}
+	}
+}
+
+// truncate cuts the log, also where it ends there already: the epochs of leaders
+// without data go with it.
+func (f *Follower) truncate(now time.Time, cut log.Offset, a FetchAnswer) Output {
+	if cut < 0 || a.Start < 0 {
+		return Output{Delay: f.wait(now), Fault: &BadAnswerError{ID: f.id, Offset: f.end, Reason: "negative offset"}}
+	}
+	if cut < f.start {
+		return f.restart(a.Start)
+	}
+	out := Output{Truncate: &cut, Lossy: cut < f.high}
+	f.waiting = true
+	f.high = min(f.high, cut)
+	return out
+}
+
+// restart gives the whole log up and goes on where the leader's starts. Whoever
+// counts as complete must first leave ISR and ELR, so that no ack of its own and
+// no proposal speaks for what is gone.
+func (f *Follower) restart(start log.Offset) Output {
+	if f.complete() {
+		f.failed = &RefetchError{ID: f.id, End: f.end, Start: start}
+		return Output{Fail: f.failed}
+	}
+	f.waiting = true
+	f.high = start // KAFKA-9491
+	return Output{Reset: &start}
+}

@@ -1,0 +1,185 @@
+package replica
+
+import (
+	"github.com/samsalog/samsa/log"
+	"github.com/samsalog/samsa/partition"
+	"github.com/samsalog/samsa/transport/wire"
+)
+
+// Bounds of what is taken from a link, far above what a cluster has.
+const (
+	maxPartitions = 1 << 16 // in one fetch
+	maxReplicas   = 1 << 10 // of one partition
+
+	idBytes     = 16 + 4
+	fetchBytes  = idBytes + 4 + 8 + 4 + 8 + 8 + 4 + 8
+	answerBytes = idBytes + 2 + 1 + 4 + 8 + 8 + 8 + 8
+	memberBytes = 4 + 8
+)
+
+// Encode appends the message to w.
+func (m *FetchRequest) Encode(w *wire.Writer) {
+	w.Int32(int32(m.From))
+	w.Int64(int64(m.BrokerEpoch))
+	w.Int64(m.Sequence)
+	w.Int32(m.MaxWaitMs)
+	w.Int32(m.MinBytes)
+	w.Int32(m.MaxBytes)
+	w.Count(len(m.Partitions))
+	for i := range m.Partitions {
+		p := &m.Partitions[i]
+		writeID(w, p.ID)
+		w.Int32(int32(p.Epoch))
+		w.Int64(int64(p.Fetch))
+		w.Int32(int32(p.LastEpoch))
+		w.Int64(int64(p.Ack))
+		w.Int64(int64(p.Start))
+		w.Int32(p.MaxBytes)
+		w.Int64(int64(p.HighWatermark))
+	}
+}
+
+// DecodeFetchRequest takes a message that Encode has made.
+func DecodeFetchRequest(b []byte) (FetchRequest, error) {
+	r := wire.NewReader(b)
+	m := FetchRequest{
+		From:        partition.BrokerID(r.Int32()),
+		BrokerEpoch: partition.BrokerEpoch(r.Int64()),
+		Sequence:    r.Int64(),
+		MaxWaitMs:   r.Int32(),
+		MinBytes:    r.Int32(),
+		MaxBytes:    r.Int32(),
+	}
+	if n := r.Count(maxPartitions, fetchBytes); n > 0 {
+		m.Partitions = make([]FetchPartition, n)
+	}
+	for i := range m.Partitions {
+		m.Partitions[i] = FetchPartition{
+			ID:            readID(r),
+			Epoch:         log.Epoch(r.Int32()),
+			Fetch:         log.Offset(r.Int64()),
+			LastEpoch:     log.Epoch(r.Int32()),
+			Ack:           log.Offset(r.Int64()),
+			Start:         log.Offset(r.Int64()),
+			MaxBytes:      r.Int32(),
+			HighWatermark: log.Offset(r.Int64()),
+		}
+	}
+	return m, r.Done()
+}
+
+// Encode appends the message to w.
+func (m *FetchResponse) Encode(w *wire.Writer) {
+	w.Int16(int16(m.Code))
+	w.Count(len(m.Partitions))
+	for i := range m.Partitions {
+		p := &m.Partitions[i]
+		writeID(w, p.ID)
+		w.Int16(int16(p.Code))
+		w.Bool(p.Diverging)
+		w.Int32(int32(p.DivergingEpoch))
+		w.Int64(int64(p.DivergingEnd))
+		w.Int64(int64(p.HighWatermark))
+		w.Int64(int64(p.Start))
+		w.Int64(int64(p.End))
+	}
+}
+
+// DecodeFetchResponse takes a message that Encode has made.
+func DecodeFetchResponse(b []byte) (FetchResponse, error) {
+	r := wire.NewReader(b)
+	m := FetchResponse{Code: partition.Code(r.Int16())}
+	if n := r.Count(maxPartitions, answerBytes); n > 0 {
+		m.Partitions = make([]FetchAnswer, n)
+	}
+	for i := range m.Partitions {
+		m.Partitions[i] = FetchAnswer{
+			ID:             readID(r),
+			Code:           partition.Code(r.Int16()),
+			Diverging:      r.Bool(),
+			DivergingEpoch: log.Epoch(r.Int32()),
+			DivergingEnd:   log.Offset(r.Int64()),
+			HighWatermark:  log.Offset(r.Int64()),
+			Start:          log.Offset(r.Int64()),
+			End:            log.Offset(r.Int64()),
+		}
+	}
+	return m, r.Done()
+}
+
+// Encode appends the message to w.
+func (m *AlterISR) Encode(w *wire.Writer) {
+	w.Int32(int32(m.From))
+	w.Int64(int64(m.BrokerEpoch))
+	writeID(w, m.ID)
+	w.Int32(int32(m.Epoch))
+	w.Int32(int32(m.PartitionEpoch))
+	w.Count(len(m.ISR))
+	for _, member := range m.ISR {
+		w.Int32(int32(member.ID))
+		w.Int64(int64(member.Epoch))
+	}
+}
+
+// DecodeAlterISR takes a message that Encode has made.
+func DecodeAlterISR(b []byte) (AlterISR, error) {
+	r := wire.NewReader(b)
+	m := AlterISR{
+		From:           partition.BrokerID(r.Int32()),
+		BrokerEpoch:    partition.BrokerEpoch(r.Int64()),
+		ID:             readID(r),
+		Epoch:          log.Epoch(r.Int32()),
+		PartitionEpoch: partition.PartitionEpoch(r.Int32()),
+	}
+	if n := r.Count(maxReplicas, memberBytes); n > 0 {
+		m.ISR = make([]partition.Member, n)
+	}
+	for i := range m.ISR {
+		m.ISR[i] = partition.Member{ID: partition.BrokerID(r.Int32()), Epoch: partition.BrokerEpoch(r.Int64())}
+	}
+	return m, r.Done()
+}
+
+// Encode appends the message to w.
+func (m *AlterISRAnswer) Encode(w *wire.Writer) {
+	w.Int16(int16(m.Code))
+	w.Int32(int32(m.Controller))
+	s := &m.State
+	for _, ids := range [][]partition.BrokerID{s.Replicas, s.ISR, s.ELR, s.LastKnownELR} {
+		w.Count(len(ids))
+		for _, id := range ids {
+			w.Int32(int32(id))
+		}
+	}
+	w.Int32(int32(s.Leader))
+	w.Int32(int32(s.Epoch))
+	w.Int32(int32(s.PartitionEpoch))
+}
+
+// DecodeAlterISRAnswer takes a message that Encode has made.
+func DecodeAlterISRAnswer(b []byte) (AlterISRAnswer, error) {
+	r := wire.NewReader(b)
+	m := AlterISRAnswer{Code: partition.Code(r.Int16()), Controller: partition.BrokerID(r.Int32())}
+	s := &m.State
+	for _, ids := range []*[]partition.BrokerID{&s.Replicas, &s.ISR, &s.ELR, &s.LastKnownELR} {
+		if n := r.Count(maxReplicas, 4); n > 0 {
+			*ids = make([]partition.BrokerID, n)
+		}
+		for i := range *ids {
+			(*ids)[i] = partition.BrokerID(r.Int32())
+		}
+	}
+	s.Leader = partition.BrokerID(r.Int32())
+	s.Epoch = log.Epoch(r.Int32())
+	s.PartitionEpoch = partition.PartitionEpoch(r.Int32())
+	return m, r.Done()
+}
+
+func writeID(w *wire.Writer, id partition.ID) {
+	w.ID(id.Topic)
+	w.Int32(int32(id.Partition))
+}
+
+func readID(r *wire.Reader) partition.ID {
+	return partition.ID{Topic: r.ID(), Partition: partition.PartitionID(r.Int32())}
+}

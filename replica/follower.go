@@ -1,0 +1,149 @@
+package replica
+
+import (
+	"slices"
+	"time"
+
+	"github.com/samsalog/samsa/log"
+	"github.com/samsalog/samsa/partition"
+)
+
+// A FollowerConfig is what a follower begins with. No field has a default.
+type FollowerConfig struct {
+	ID    partition.ID
+	Self  partition.BrokerID
+	State partition.State
+
+	Start, End, Flushed, HighWatermark log.Offset
+
+	LastEpoch log.Epoch // the newest in the log's epoch history; NoEpoch: it has none
+}
+
+// Delays after an answer of no use: they double, and end as soon as the metadata
+// moves, which settles most of what leads to them.
+const (
+	firstDelay = 5 * time.Millisecond
+	lastDelay  = 250 * time.Millisecond
+)
+
+// A Follower is the deciding half of a following replica, for one leader epoch. It
+// cuts nothing when the epoch begins, and leaves the high watermark alone: only
+// the leader's word moves either (KIP-101).
+//
+// A Follower is not safe for concurrent use: whoever calls Step owns it.
+type Follower struct {
+	id    partition.ID
+	self  partition.BrokerID
+	state partition.State // the newest known, by its partition epoch
+
+	start     log.Offset
+	end       log.Offset
+	flushed   log.Offset
+	high      log.Offset // the high watermark; it may go down (the leader may know less)
+	lastEpoch log.Epoch  // the newest that the log knows; it may have no batch yet
+
+	acked     log.Offset    // the flushed end of the newest request
+	delay     time.Duration // the last one; zero after an answer of use
+	until     time.Time     // the end of the delay
+	waiting   bool          // for the disk: Moved comes next
+	suspended bool          // the leader knows a newer epoch
+	failed    error         // why it stands still
+}
+
+// NewFollower returns the machine that follows the leader of c.State, in its epoch.
+func NewFollower(c FollowerConfig) *Follower {
+	return &Follower{
+		id: c.ID, self: c.Self, state: c.State,
+		start: c.Start, end: c.End, flushed: min(c.Flushed, c.End),
+		high:      min(max(c.HighWatermark, c.Start), c.End),
+		lastEpoch: c.LastEpoch, acked: unknown,
+	}
+}
+
+// Request returns what to ask the leader for; false: nothing now. It goes out in a
+// fetch with a newer sequence than any request before it.
+func (f *Follower) Request(now time.Time, maxBytes int32) (FetchPartition, bool) {
+	if f.waiting || f.suspended || f.failed != nil || now.Before(f.until) ||
+		f.state.Leader == partition.NoBroker || f.state.Leader == f.self {
+		return FetchPartition{}, false
+	}
+	f.acked = f.flushed
+	return FetchPartition{
+		ID: f.id, Epoch: f.state.Epoch, Fetch: f.end, LastEpoch: f.lastEpoch,
+		Ack: f.flushed, Start: f.start, MaxBytes: maxBytes, HighWatermark: f.high,
+	}, true
+}
+
+// Step takes one input and returns what must be done about it.
+func (f *Follower) Step(now time.Time, in Input) Output {
+	var out Output
+	high := f.high
+	switch in := in.(type) {
+	case Answered:
+		out = f.answered(now, in)
+	case Moved:
+		out = f.moved(now, in)
+	case Flushed:
+		f.flushed = max(f.flushed, min(in.End, f.end))
+	case Changed:
+		out = f.changed(in)
+	}
+	if f.high != high {
+		out.HighWatermark, out.Moved = f.high, true
+	}
+	_, flushed := in.(Flushed)
+	_, moved := in.(Moved)
+	out.Ack = (flushed || moved) && f.flushed > f.acked && f.acked != unknown
+	return out
+}
+
+// moved takes the log as it now is.
+func (f *Follower) moved(now time.Time, in Moved) Output {
+	var out Output
+	if f.waiting && in.End == f.end && in.LastEpoch == f.lastEpoch {
+		// The log refused, or the cut cut nothing. Asking at once would get the same.
+		out.Fault = &BadAnswerError{ID: f.id, Offset: in.End, Reason: "the log stays as it is"}
+		out.Delay = f.wait(now)
+	}
+	f.waiting = false
+	f.start, f.end, f.lastEpoch = in.Start, in.End, in.LastEpoch
+	f.flushed = min(in.Flushed, in.End)
+	f.acked = min(f.acked, f.flushed)
+	f.high = min(max(f.high, f.start), f.end)
+	return out
+}
+
+// changed takes newer metadata of the same leader epoch.
+func (f *Follower) changed(in Changed) Output {
+	if in.State.Epoch != f.state.Epoch || in.State.PartitionEpoch < f.state.PartitionEpoch {
+		return Output{}
+	}
+	other := !slices.Equal(in.State.ISR, f.state.ISR)
+	f.state = in.State
+	f.delay, f.until = 0, time.Time{}
+	if !f.complete() {
+		f.failed = nil
+	}
+	return Output{ISRChanged: other}
+}
+
+// complete reports whether the controller counts on this replica's log.
+func (f *Follower) complete() bool {
+	return slices.Contains(f.state.ISR, f.self) || slices.Contains(f.state.ELR, f.self)
+}
+
+// wait begins the next delay.
+func (f *Follower) wait(now time.Time) time.Duration {
+	f.delay = min(max(2*f.delay, firstDelay), lastDelay)
+	f.until = now.Add(f.delay)
+	return f.delay
+}
+
+// Epoch returns the leader epoch that the machine follows in.
+func (f *Follower) Epoch() log.Epoch { return f.state.Epoch }
+
+// HighWatermark returns the end of what is committed, as far as is known here.
+func (f *Follower) HighWatermark() log.Offset { return f.high }
+
+// Failed returns why the replica stands still, or nil.
+func (f *Follower) Failed() error { return f.failed }
