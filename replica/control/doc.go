@@ -1,0 +1,41 @@
+// Package control decides who leads: it is the pure half of the controller, the
+// one broker that moves partitions between leaders, brokers in and out of the
+// cluster, and replicas in and out of the ISR.
+//
+// A [Controller] has one verb, [Controller.Step]. It does no I/O, reads no clock,
+// starts no goroutine and draws no random number: one sequence of inputs, times
+// and applied records gives one sequence of outputs. Its shell proposes what it
+// says to the controllers' quorum, applies what has been committed to the
+// [partition.Table], and tells it so.
+//
+// # Rules
+//
+// The controller is serial. It computes a change from applied state alone,
+// proposes it as one entry of outcome records, and computes the next one only
+// after that entry has been applied, or is known never to be. So there is no
+// state that might have to be taken back, and what a deposed controller still
+// has under way does no harm: each record carries the partition epoch that it
+// expects, and the broker epoch of each member that it adds or elects.
+//
+//	C1  A fenced broker neither leads nor stands in an ISR: after each applied
+//	    entry the controller looks again, until there is none.
+//	C2  Only a member of the ISR is elected, or, when that is empty, of the ELR;
+//	    and only one that is active. A leader that is still valid stays.
+//	C3  When ISR and ELR are both empty, all of LastKnownELR are asked how far
+//	    their logs go; once every one has answered undamaged, the one with the
+//	    highest last epoch, then the highest end, becomes leader and whole ISR
+//	    (balanced election, KIP-966).
+//	C4  A broker stays fenced until it has applied its own registration and no
+//	    longer wants to be fenced.
+//	C5  A registration from the same directory supersedes the incarnation before it.
+//	    From another directory it must wait until that one is fenced, and
+//	    all that it held is suspect. The same incarnation again is a retry.
+//	C6  A suspect replica leaves ISR and ELR in the entry of its registration.
+//	C7  An ISR proposal counts only from the partition's leader, in its
+//	    epoch, based on the present partition epoch, with every member active
+//	    and of the named broker epoch (KIP-497, KIP-903). One that is refused for
+//	    a member is outdated by a new partition epoch before it is answered.
+//	C8  MinISR changes only here (KAFKA-16540), and is never raised above a
+//	    partition's ISR.
+//	C9  Nothing is answered from state that is not applied.
+package control
