@@ -1,0 +1,193 @@
+package quorum
+
+import (
+	"encoding/hex"
+	"testing"
+
+	"github.com/samsalog/samsa/partition"
+	"github.com/stretchr/testify/require"
+	pb "go.etcd.io/raft/v3/raftpb"
+	"google.golang.org/protobuf/proto"
+)
+
+// The bytes below are a promise to files already on users' disks. If this test
+// fails, bump stateVersion; do not edit want.
+func TestStateGolden(t *testing.T) {
+	k := kept{
+		formation: formation{
+			Cluster: partition.UUID{0: 0xAA, 15: 1},
+			Members: []member{
+				{ID: 1, Directory: partition.UUID{0: 0xBB, 15: 2}, Addr: "a:1"},
+				{ID: 2, Directory: partition.UUID{0: 0xCC, 15: 3}, Addr: ""},
+			},
+		},
+		Self: 2, Directory: partition.UUID{0: 0xCC, 15: 3},
+		Term: 7, Vote: 0xFEDCBA9876543210, Commit: 258,
+	}
+	const want = "aa000000000000000000000000000001" + // cluster
+		"00000002" + "cc000000000000000000000000000003" + // self, directory
+		"0000000000000007" + "fedcba9876543210" + "0000000000000102" + // term, vote, commit
+		"02" + // voters
+		"00000001" + "bb000000000000000000000000000002" + "03" + "613a31" +
+		"00000002" + "cc000000000000000000000000000003" + "00"
+	require.Equal(t, want, hex.EncodeToString(encodeKept(k)))
+	back, err := decodeKept(encodeKept(k))
+	require.NoError(t, err)
+	require.Equal(t, k, back)
+}
+
+// The name of a voter goes into kept votes: it must never change.
+func TestRaftIDGolden(t *testing.T) {
+	require.Equal(t, uint64(0x5553a56f6c51e499), raftID(1, partition.UUID{15: 1}))
+	require.NotEqual(t, raftID(1, partition.UUID{15: 1}), raftID(1, partition.UUID{15: 2}))
+	require.NotEqual(t, raftID(1, partition.UUID{15: 1}), raftID(2, partition.UUID{15: 1}))
+}
+
+func TestDecodeKeptRefuses(t *testing.T) {
+	good := func() kept {
+		return kept{
+			formation: formation{Cluster: partition.UUID{1}, Members: []member{{ID: 1, Directory: partition.UUID{1}}, {ID: 2, Directory: partition.UUID{2}}}},
+			Self:      1, Directory: partition.UUID{1},
+		}
+	}
+	tests := []struct {
+		name   string
+		damage func(*kept)
+	}{
+		{"no cluster", func(k *kept) { k.Cluster = partition.UUID{} }},
+		{"no voters", func(k *kept) { k.Members = nil }},
+		{"voters out of order", func(k *kept) { k.Members[0].ID = 3 }},
+		{"a voter twice", func(k *kept) { k.Members[1].ID = 1 }},
+		{"voter without directory", func(k *kept) { k.Members[1].Directory = partition.UUID{} }},
+		{"term that no log can hold", func(k *kept) { k.Term = maxTerm + 1 }},
+		{"negative commit", func(k *kept) { k.Commit = 1 << 63 }},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			k := good()
+			_, err := decodeKept(encodeKept(k))
+			require.NoError(t, err)
+			tt.damage(&k)
+			_, err = decodeKept(encodeKept(k))
+			require.Error(t, err)
+		})
+	}
+	_, err := decodeKept(append(encodeKept(good()), 0))
+	require.Error(t, err, "bytes left over")
+}
+
+func message(kind pb.MessageType, entries ...*pb.Entry) *pb.Message {
+	return &pb.Message{Type: kind.Enum(), To: new(uint64(9)), From: new(uint64(8)), Term: new(uint64(5)), Index: new(uint64(3)), Entries: entries}
+}
+
+func entry(index, term uint64, text string) *pb.Entry {
+	e := &pb.Entry{Index: new(index), Term: new(term), Type: pb.EntryNormal.Enum()}
+	if text != "" {
+		e.Data = []byte(text)
+	}
+	return e
+}
+
+func posted(t testing.TB, messages ...*pb.Message) []byte {
+	var encoded [][]byte
+	for _, m := range messages {
+		b, err := proto.Marshal(m)
+		require.NoError(t, err)
+		encoded = append(encoded, b)
+	}
+	return encodePost(partition.UUID{1}, 9, encoded)
+}
+
+func TestPostTakesOnlyWhatPeersSend(t *testing.T) {
+	tests := []struct {
+		name string
+		m    *pb.Message
+		ok   bool
+	}{
+		{"entries", message(pb.MsgApp, entry(4, 4, "a"), entry(5, 5, "")), true},
+		{"vote", message(pb.MsgVote), true},
+		{"heartbeat", message(pb.MsgHeartbeat), true},
+		{"proposal", message(pb.MsgProp), false},
+		{"snapshot", message(pb.MsgSnap), false},
+		{"local message", message(pb.MsgHup), false},
+		{"message to storage", message(pb.MsgStorageAppendResp), false},
+		{"gap before the entries", message(pb.MsgApp, entry(5, 4, "a")), false},
+		{"gap within the entries", message(pb.MsgApp, entry(4, 4, "a"), entry(6, 4, "b")), false},
+		{"entry of a later term", message(pb.MsgApp, entry(4, 6, "a")), false},
+		{"entry of no term", message(pb.MsgApp, entry(4, 0, "a")), false},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			kind, body, err := openEnvelope(posted(t, message(pb.MsgHeartbeat), tt.m))
+			require.NoError(t, err)
+			require.EqualValues(t, kindPost, kind)
+			p, err := decodePost(body)
+			if !tt.ok {
+				require.ErrorIs(t, err, errMalformed)
+				return
+			}
+			require.NoError(t, err)
+			require.Len(t, p.messages, 2)
+			require.True(t, proto.Equal(tt.m, p.messages[1]))
+		})
+	}
+}
+
+func TestHelloRoundTrip(t *testing.T) {
+	for _, h := range []hello{fresh(2, 2), joined(3, 1, 1, 2, 3)} {
+		kind, body, err := openEnvelope(encodeHello(h))
+		require.NoError(t, err)
+		require.EqualValues(t, kindHello, kind)
+		back, err := decodeHello(body)
+		require.NoError(t, err)
+		require.Equal(t, h, back)
+	}
+}
+
+func TestEnvelopeOfANewerRelease(t *testing.T) {
+	_, _, err := openEnvelope([]byte{messageVersion + 1, kindHello, 0})
+	require.ErrorIs(t, err, errNewer)
+	_, _, err = openEnvelope([]byte{1})
+	require.ErrorIs(t, err, errMalformed)
+	require.False(t, wasTaken(encodeReceipt(refused)))
+	require.True(t, wasTaken(encodeReceipt(taken)))
+	require.False(t, wasTaken(nil))
+}
+
+func FuzzMessages(f *testing.F) {
+	f.Add(encodeHello(fresh(1, 1)))
+	f.Add(encodeHello(joined(1, 1, 1, 2, 3)))
+	f.Add(posted(f, message(pb.MsgApp, entry(4, 4, "a"), entry(5, 5, ""))))
+	f.Add(encodeReceipt(taken))
+	f.Fuzz(func(t *testing.T, b []byte) {
+		kind, body, err := openEnvelope(b)
+		if err != nil {
+			return
+		}
+		wasTaken(b)
+		if h, err := decodeHello(body); err == nil && kind == kindHello {
+			_, body, _ = openEnvelope(encodeHello(h))
+			back, err := decodeHello(body)
+			require.NoError(t, err)
+			require.Equal(t, h, back)
+		}
+		if p, err := decodePost(body); err == nil {
+			for _, m := range p.messages {
+				require.True(t, welcome(m))
+			}
+		}
+	})
+}
+
+func FuzzState(f *testing.F) {
+	f.Add(encodeKept(kept{formation: joined(1, 1, 1, 2, 3).formation, Self: 1, Directory: directoryOf(1), Term: 3, Vote: 4, Commit: 5}))
+	f.Fuzz(func(t *testing.T, b []byte) {
+		k, err := decodeKept(b)
+		if err != nil {
+			return
+		}
+		back, err := decodeKept(encodeKept(k))
+		require.NoError(t, err)
+		require.Equal(t, k, back)
+	})
+}

@@ -1,0 +1,43 @@
+// Package quorum is the agreement of the controllers: a few voters keep one log
+// of entries, and each of them is told of every committed entry, in order.
+//
+// The main type is [Quorum]. It is the shell around go.etcd.io/raft/v3, which
+// chooses the leader and decides what is committed, and around a [log.Log], in
+// which the entries lie: an entry's index is its offset, from 1, and its term is
+// the epoch of its batch. None of raft's types leave the package. A quorum of
+// one voter runs the same code, without a timer.
+//
+// # What a caller may rely on
+//
+//   - Entries are applied in the order of their index, each once a run, on the
+//     goroutine of [Quorum.Run]. After a restart they are applied again from the
+//     first.
+//   - When [Quorum.Propose] returns nil the entry is committed, durable on a
+//     majority of voters, and applied here.
+//   - An error of Propose that matches [ErrOutcomeUnknown] leaves open whether
+//     the entry will be applied. After any other error it certainly never is.
+//   - A voter answers nothing, neither a vote nor an append, before what the
+//     answer speaks of is synced.
+//   - [Status.Leading] is true only once this voter leads and has applied an
+//     entry of its own term: it then knows all that was committed before it.
+//
+// # First start
+//
+// A voter without configured peers founds a cluster alone. Otherwise each asks
+// all the others. When all are new, the one of lowest id fixes the cluster's id
+// and its voters, keeps them durably and tells the others, who keep them before
+// they answer; once a majority has, it campaigns. From then on the kept list
+// counts and not the configuration. A voter's identity is its broker id together
+// with the id of its directory, so that a voter whose disk was lost cannot vote a
+// second time under its old name: it is a stranger, and says so in [Status].
+//
+// # What it does not do yet
+//
+// A stranger cannot be let in, voters cannot be changed, and no snapshot is
+// taken, so the log is kept from its first entry.
+//
+// # Words
+//
+// Voter, leader, term (raft's word for the epoch of a voter's reign), entry,
+// index, commit. The format of the file quorum-state is in state.go.
+package quorum

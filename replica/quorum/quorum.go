@@ -1,0 +1,330 @@
+package quorum
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/samsalog/samsa/log"
+	"github.com/samsalog/samsa/partition"
+	pb "go.etcd.io/raft/v3/raftpb"
+)
+
+// MaxEntryBytes is the size of the largest entry that may be proposed.
+const MaxEntryBytes = 1 << 20
+
+// A Voter is one member of the quorum, as it is configured.
+type Voter struct {
+	ID   partition.BrokerID
+	Addr string
+}
+
+// Peers is how a quorum reaches the other voters: msg is handed to the
+// [Quorum.Handle] of the voter at addr, and its answer comes back. Calls
+// overlap. An error means that msg may or may not have arrived. Neither side
+// writes to the bytes once they are handed over.
+type Peers interface {
+	Call(ctx context.Context, addr string, msg []byte) ([]byte, error)
+}
+
+// A Config says who a voter is and what it works with. Self and Directory have
+// no default.
+type Config struct {
+	// Self is this voter's broker id.
+	Self partition.BrokerID
+
+	// Directory identifies the data directory. The caller makes it at random once
+	// and keeps it there, durably, before Open. With Self it is the identity under
+	// which this voter votes.
+	Directory partition.UUID
+
+	// Dir is the directory for the quorum's files; it is made if absent.
+	Dir string
+
+	// FS is the disk.
+	//
+	// Nil means memory: a new one, which ends with the value.
+	FS log.FS
+
+	// Voters lists all voters, this one among them, and is the same on each. It
+	// counts until the cluster is formed; after that it only says where a voter is
+	// to be found.
+	//
+	// Empty means a quorum of this voter alone.
+	Voters []Voter
+
+	// Tick is the unit of the quorum's time: a leader is heard of once a tick.
+	//
+	// Zero means 100 ms.
+	Tick time.Duration
+
+	// ElectionTicks is how many ticks of silence make a follower campaign; each
+	// draws its time anew between this and twice as much.
+	//
+	// Zero means 10.
+	ElectionTicks int
+
+	// Logger takes what an operator may want to know.
+	//
+	// Nil is silent.
+	Logger *slog.Logger
+}
+
+func (c Config) withDefaults() Config {
+	if c.FS == nil {
+		c.FS = log.NewMemFS()
+	}
+	if c.Tick == 0 {
+		c.Tick = 100 * time.Millisecond
+	}
+	if c.ElectionTicks == 0 {
+		c.ElectionTicks = 10
+	}
+	if c.Logger == nil {
+		c.Logger = slog.New(slog.DiscardHandler)
+	}
+	if len(c.Voters) == 0 {
+		c.Voters = []Voter{{ID: c.Self}}
+	}
+	c.Voters = slices.SortedFunc(slices.Values(c.Voters), func(a, b Voter) int { return int(a.ID) - int(b.ID) })
+	return c
+}
+
+// validate reports every problem of a complete config at once.
+func (c Config) validate() error {
+	var errs []error
+	if c.Self < 1 {
+		errs = append(errs, fmt.Errorf("Self is %d; broker ids begin at 1", c.Self))
+	}
+	if c.Directory == (partition.UUID{}) {
+		errs = append(errs, errors.New("Directory is zero"))
+	}
+	if c.Tick < 0 {
+		errs = append(errs, fmt.Errorf("Tick is %v", c.Tick))
+	}
+	if c.ElectionTicks < 2 {
+		errs = append(errs, fmt.Errorf("ElectionTicks is %d; it must be above 1", c.ElectionTicks))
+	}
+	if len(c.Voters) > maxVoters {
+		errs = append(errs, fmt.Errorf("%d Voters; the limit is %d", len(c.Voters), maxVoters))
+	}
+	self := false
+	for i, v := range c.Voters {
+		self = self || v.ID == c.Self
+		if v.ID < 1 {
+			errs = append(errs, fmt.Errorf("Voters has id %d; broker ids begin at 1", v.ID))
+		}
+		if i > 0 && c.Voters[i-1].ID == v.ID {
+			errs = append(errs, fmt.Errorf("Voters has id %d twice", v.ID))
+		}
+		if v.Addr == "" && v.ID != c.Self || len(v.Addr) > maxAddr {
+			errs = append(errs, fmt.Errorf("Voters has a bad address for %d: %q", v.ID, v.Addr))
+		}
+	}
+	if !self {
+		errs = append(errs, fmt.Errorf("Voters does not hold Self, %d", c.Self))
+	}
+	if len(errs) > 0 {
+		return fmt.Errorf("quorum: bad Config: %w", errors.Join(errs...))
+	}
+	return nil
+}
+
+// A Quorum is one voter. Its methods may be called from any goroutine.
+type Quorum struct {
+	cfg   Config
+	peers Peers
+	apply func(index log.Offset, data []byte)
+	me    uint64   // this voter's raft id
+	disk  *storage // of Run, once it has begun
+
+	inbox     chan []*pb.Message
+	hellos    chan helloCall
+	proposals chan *proposal
+	ended     chan struct{} // closed when Run takes nothing any more
+
+	running  atomic.Bool
+	greeting atomic.Pointer[greeting] // what Run last wished the others to be told
+
+	mu      sync.Mutex // guards status and changed; held for a few instructions only
+	status  Status
+	changed chan struct{}
+}
+
+// A helloCall is a peer's greeting on its way to Run, and the answer back.
+type helloCall struct {
+	hello  hello
+	answer chan []byte // has room for one
+}
+
+// Open recovers what the voter has kept and starts nothing. Damage below what
+// was synced is an error that matches [ErrCorrupt]: the voter must not vote.
+//
+// Once Run has begun, apply is called on its goroutine with each committed entry
+// in the order of index, from 1; data is nil for the entry with which a leader
+// begins its term. It may keep data, and must not write to it. It must not wait for
+// anything that waits for Run, such as Propose.
+func Open(cfg Config, peers Peers, apply func(index log.Offset, data []byte)) (*Quorum, error) {
+	cfg = cfg.withDefaults()
+	if err := cfg.validate(); err != nil {
+		return nil, err
+	}
+	disk, err := openStorage(cfg)
+	if err != nil {
+		return nil, err
+	}
+	q := &Quorum{
+		cfg:       cfg,
+		peers:     peers,
+		apply:     apply,
+		me:        raftID(cfg.Self, cfg.Directory),
+		disk:      disk,
+		inbox:     make(chan []*pb.Message, 64), // so that peers rarely wait for a sync of ours
+		hellos:    make(chan helloCall),
+		proposals: make(chan *proposal),
+		ended:     make(chan struct{}),
+		changed:   make(chan struct{}),
+		status:    Status{Self: cfg.Self, Voters: cfg.Voters, Term: log.NoEpoch},
+	}
+	return q, nil
+}
+
+// Close frees the files of a quorum whose Run has not been called. Otherwise Run
+// does so itself, and Close has no effect.
+func (q *Quorum) Close() error {
+	if !q.running.CompareAndSwap(false, true) {
+		return nil
+	}
+	close(q.ended)
+	return q.disk.close()
+}
+
+// Status returns what is known now.
+func (q *Quorum) Status() Status {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	return q.status
+}
+
+// Watch returns what is known now, and a channel that is closed when anything of
+// it but Applied and Commit changes.
+func (q *Quorum) Watch() (Status, <-chan struct{}) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	return q.status, q.changed
+}
+
+// publish makes s known, and wakes those who wait for a change.
+func (q *Quorum) publish(s Status) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if !q.status.alike(s) {
+		close(q.changed)
+		q.changed = make(chan struct{})
+	}
+	q.status = s
+}
+
+// Propose asks for one entry to be agreed on, and returns its index once it is
+// applied here. Data is copied. It succeeds only on the leader.
+//
+// An error that matches [ErrOutcomeUnknown] leaves open what becomes of the
+// entry; that is so when ctx or Run ends after the entry was taken. Any other
+// error means that the entry is not applied anywhere, ever. A leader that is
+// deposed meanwhile finds out as soon as it hears of its successor's first entry.
+func (q *Quorum) Propose(ctx context.Context, data []byte) (log.Offset, error) {
+	switch {
+	case len(data) == 0:
+		return 0, ErrEmpty
+	case len(data) > MaxEntryBytes:
+		return 0, fmt.Errorf("%w: %d bytes, the limit is %d", ErrTooLarge, len(data), MaxEntryBytes)
+	}
+	p := &proposal{data: slices.Clone(data), done: make(chan outcome, 1)}
+	select {
+	case q.proposals <- p:
+	case <-q.ended:
+		return 0, ErrClosed
+	case <-ctx.Done():
+		return 0, context.Cause(ctx)
+	}
+	// From here on Run answers, also when it ends.
+	select {
+	case o := <-p.done:
+		return o.index, o.err
+	case <-ctx.Done():
+		return 0, &unknownError{context.Cause(ctx)}
+	}
+}
+
+// Handle takes a message that a peer has sent by [Peers], and returns the answer
+// to it. It waits while Run is busy; before Run it waits until ctx ends.
+func (q *Quorum) Handle(ctx context.Context, msg []byte) ([]byte, error) {
+	kind, body, err := openEnvelope(msg)
+	if err != nil {
+		return nil, err
+	}
+	if kind == kindHello {
+		return q.handleHello(ctx, body)
+	}
+	return q.handleRaft(ctx, body)
+}
+
+// over reports whether Run takes nothing any more.
+func (q *Quorum) over() bool {
+	select {
+	case <-q.ended:
+		return true
+	default:
+		return false
+	}
+}
+
+func (q *Quorum) handleHello(ctx context.Context, body []byte) ([]byte, error) {
+	h, err := decodeHello(body)
+	if err != nil {
+		return nil, err
+	}
+	call := helloCall{hello: h, answer: make(chan []byte, 1)}
+	select {
+	case q.hellos <- call:
+	case <-q.ended:
+		return nil, ErrClosed
+	case <-ctx.Done():
+		return nil, context.Cause(ctx)
+	}
+	// The answer may need a sync: what it says is durable.
+	select {
+	case b := <-call.answer:
+		return b, nil
+	case <-q.ended:
+		return nil, ErrClosed
+	case <-ctx.Done():
+		return nil, context.Cause(ctx)
+	}
+}
+
+func (q *Quorum) handleRaft(ctx context.Context, body []byte) ([]byte, error) {
+	post, err := decodePost(body)
+	if err != nil {
+		return nil, err
+	}
+	if s := q.Status(); s.Cluster != post.cluster || s.Cluster == (partition.UUID{}) || post.to != q.me {
+		return encodeReceipt(refused), nil
+	}
+	if q.over() {
+		return nil, ErrClosed // though the inbox may have room
+	}
+	select {
+	case q.inbox <- post.messages:
+		return encodeReceipt(taken), nil
+	case <-q.ended:
+		return nil, ErrClosed
+	case <-ctx.Done():
+		return nil, context.Cause(ctx)
+	}
+}

@@ -1,0 +1,187 @@
+package quorum
+
+import (
+	"encoding/binary"
+	"fmt"
+
+	"github.com/cespare/xxhash/v2"
+	"github.com/samsalog/samsa/partition"
+	"github.com/samsalog/samsa/transport/wire"
+)
+
+// Quorum-state file format, version 1
+//
+// The file "quorum-state" holds what a voter may never forget or take back. It
+// is a file of [log.WriteFile]: magic 0x53515253 ("SQRS"), version, checksum, and
+// this payload. Integers are big-endian; a count or a length is an unsigned varint.
+//
+//	cluster    16 bytes  id of the cluster; never zero
+//	self       int32     broker id of this voter
+//	directory  16 bytes  id of this voter's directory
+//	term       int64     the newest term that it has been part of
+//	vote       int64     the voter that it voted for in that term, as raft names
+//	                     it (see raftID); 0: none
+//	commit     int64     entries up to this index are committed, and lie in the log;
+//	                     others may be
+//	voters     count, then for each by rising id:
+//	  id         int32
+//	  directory  16 bytes
+//	  addr       string
+//
+// The file is absent until the cluster is formed. It is written before the first
+// entry, before an entry of a higher term, and before a vote is answered. So a
+// log that ends at or below commit, or has an entry above term, is damaged.
+const (
+	stateName    = "quorum-state"
+	stateMagic   = 0x53515253
+	stateVersion = 1
+
+	maxVoters = 15
+	maxAddr   = 1 << 10
+)
+
+// A member is a voter of a cluster that has been formed. Its directory is part
+// of its identity.
+type member struct {
+	ID        partition.BrokerID
+	Directory partition.UUID
+	Addr      string
+}
+
+// A formation is what is agreed on once and for all when a cluster is formed.
+type formation struct {
+	Cluster partition.UUID
+	Members []member // by rising ID
+}
+
+// kept is the content of the quorum-state file.
+type kept struct {
+	formation
+	Self      partition.BrokerID
+	Directory partition.UUID
+	Term      uint64
+	Vote      uint64
+	Commit    uint64
+}
+
+// raftID is the name under which raft knows the voter: another directory gives
+// another name, so that a vote is never given twice.
+func raftID(id partition.BrokerID, directory partition.UUID) uint64 {
+	var b [20]byte
+	binary.BigEndian.PutUint32(b[:], uint32(id))
+	copy(b[4:], directory[:])
+	h := xxhash.Sum64(b[:])
+	const reserved = 2 // raft keeps 0 and the two highest for itself
+	if h < reserved || h >= ^uint64(0)-reserved {
+		h = 1 << 32
+	}
+	return h
+}
+
+func (m member) raftID() uint64 { return raftID(m.ID, m.Directory) }
+
+func encodeKept(k kept) []byte {
+	var w wire.Writer
+	w.ID(k.Cluster)
+	w.Int32(int32(k.Self))
+	w.ID(k.Directory)
+	w.Int64(int64(k.Term))
+	w.Int64(int64(k.Vote))
+	w.Int64(int64(k.Commit))
+	encodeMembers(&w, k.Members)
+	return w.Bytes()
+}
+
+func decodeKept(b []byte) (kept, error) {
+	r := wire.NewReader(b)
+	var k kept
+	k.Cluster = r.ID()
+	k.Self = partition.BrokerID(r.Int32())
+	k.Directory = r.ID()
+	k.Term = uint64(r.Int64())
+	k.Vote = uint64(r.Int64())
+	k.Commit = uint64(r.Int64())
+	k.Members = decodeMembers(r)
+	if err := r.Done(); err != nil {
+		return kept{}, err
+	}
+	if k.Term > maxTerm || k.Commit > maxIndex {
+		return kept{}, fmt.Errorf("term %d or commit %d out of range", k.Term, k.Commit)
+	}
+	return k, k.formation.check()
+}
+
+// The limits of what our log can number.
+const (
+	maxTerm  = 1<<31 - 1
+	maxIndex = 1<<63 - 1
+)
+
+// check reports what makes a formation impossible.
+func (f formation) check() error {
+	if f.Cluster == (partition.UUID{}) {
+		return fmt.Errorf("quorum: formation without a cluster id")
+	}
+	if len(f.Members) == 0 {
+		return fmt.Errorf("quorum: cluster %s has no voters", f.Cluster)
+	}
+	names := make(map[uint64]bool)
+	for i, m := range f.Members {
+		switch {
+		case m.ID < 1 || i > 0 && f.Members[i-1].ID >= m.ID:
+			return fmt.Errorf("quorum: voters of cluster %s are out of order", f.Cluster)
+		case m.Directory == (partition.UUID{}):
+			return fmt.Errorf("quorum: voter %d of cluster %s has no directory", m.ID, f.Cluster)
+		case names[m.raftID()]:
+			return fmt.Errorf("quorum: two voters of cluster %s share a name", f.Cluster)
+		}
+		names[m.raftID()] = true
+	}
+	return nil
+}
+
+// holds reports whether the voter is a member under this very directory.
+func (f formation) holds(id partition.BrokerID, directory partition.UUID) bool {
+	for _, m := range f.Members {
+		if m.ID == id && m.Directory == directory {
+			return true
+		}
+	}
+	return false
+}
+
+func encodeMembers(w *wire.Writer, members []member) {
+	w.Count(len(members))
+	for _, m := range members {
+		w.Int32(int32(m.ID))
+		w.ID(m.Directory)
+		w.String(m.Addr)
+	}
+}
+
+func decodeMembers(r *wire.Reader) []member {
+	var members []member
+	for range r.Count(maxVoters, 4+16+1) {
+		members = append(members, member{
+			ID:        partition.BrokerID(r.Int32()),
+			Directory: r.ID(),
+			Addr:      r.String(maxAddr),
+		})
+	}
+	return members
+}
+
+// voters returns where the members are to be found: a configured address is
+// newer than the one that was kept.
+func (f formation) voters(configured []Voter) []Voter {
+	voters := make([]Voter, len(f.Members))
+	for i, m := range f.Members {
+		voters[i] = Voter{ID: m.ID, Addr: m.Addr}
+		for _, c := range configured {
+			if c.ID == m.ID {
+				voters[i].Addr = c.Addr
+			}
+		}
+	}
+	return voters
+}

@@ -1,0 +1,67 @@
+package quorum
+
+import (
+	"slices"
+
+	"github.com/samsalog/samsa/log"
+	"github.com/samsalog/samsa/partition"
+)
+
+// A Role is what a voter does in the quorum.
+type Role uint8
+
+// The roles. Zero is a voter that belongs to no cluster yet.
+const (
+	Forming   Role = iota // new: waits until all configured voters are there
+	Stranger              // the cluster was formed without this voter's directory; it has no vote
+	Follower              // follows the leader, or waits for one
+	Candidate             // asks for votes
+	Leader                // leads
+)
+
+func (r Role) String() string {
+	switch r {
+	case Forming:
+		return "forming"
+	case Stranger:
+		return "stranger"
+	case Follower:
+		return "follower"
+	case Candidate:
+		return "candidate"
+	case Leader:
+		return "leader"
+	}
+	return "unknown"
+}
+
+// A Status is the quorum as one voter sees it at one moment. Its slices are not
+// to be written to.
+type Status struct {
+	Self    partition.BrokerID
+	Cluster partition.UUID // zero until the cluster is formed
+	Voters  []Voter        // by rising ID: the kept ones, or the configured ones while Forming
+	Role    Role
+	Term    log.Epoch // -1 while Forming and for a Stranger
+
+	Leader     partition.BrokerID // NoBroker if none is known
+	LeaderAddr string             // empty if none is known
+
+	// Leading says that this voter leads and has applied an entry of its own term,
+	// and so everything that was committed before: it may act as controller.
+	Leading bool
+
+	Applied log.Offset // index of the newest entry applied here; 0: none
+	Commit  log.Offset // index up to which entries are known to be committed; 0: none
+
+	// Problem says, for people, what keeps the cluster from being formed, or this
+	// voter from taking part. Empty: nothing that is known.
+	Problem string
+}
+
+// alike reports whether a and b say the same to somebody who waits for a change.
+// Indexes move all the time and do not count.
+func (s Status) alike(b Status) bool {
+	return s.Cluster == b.Cluster && s.Role == b.Role && s.Term == b.Term && s.Leader == b.Leader &&
+		s.LeaderAddr == b.LeaderAddr && s.Leading == b.Leading && s.Problem == b.Problem && slices.Equal(s.Voters, b.Voters)
+}
