@@ -1,0 +1,61 @@
+package consume
+
+import "github.com/samsalog/samsa/log"
+
+// A mark is a place between records: all below At are meant. Epoch is that of the
+// last of them.
+type mark struct {
+	at    log.Offset
+	epoch log.Epoch
+}
+
+// unmarked stands for a place that is not known.
+var unmarked = mark{at: -1, epoch: log.NoEpoch}
+
+// A progress says how far the records of one partition have been handed out,
+// finished and committed. It is the whole rule of what may be committed:
+//
+//	committed, and what is finished  <=  handed, unless the caller says otherwise
+type progress struct {
+	handed    mark // what has been handed out
+	finished  mark // what has been processed
+	committed mark // what the coordinator has confirmed
+}
+
+// start begins anew at a place, whatever was in hand. What was committed stands.
+func (p *progress) start(at mark) { p.handed, p.finished = at, at }
+
+// hand notes that the record at that offset is in the caller's hands.
+func (p *progress) hand(offset log.Offset, epoch log.Epoch) {
+	p.handed = mark{offset + 1, epoch}
+}
+
+// settle notes that the caller has come back for more: all that was in hand is
+// finished.
+func (p *progress) settle() {
+	if p.handed.at > p.finished.at {
+		p.finished = p.handed
+	}
+}
+
+// back notes that the caller has gone away without finishing what is in hand. It
+// returns where to go on, and whether that is not where things stand.
+func (p *progress) back() (log.Offset, bool) {
+	moved := p.finished.at < p.handed.at
+	if moved {
+		p.handed = p.finished
+	}
+	return p.handed.at, moved
+}
+
+// finish notes that the caller has finished all below a place, by its own word.
+func (p *progress) finish(m mark) {
+	if m.at > p.finished.at {
+		p.finished = m
+	}
+}
+
+// due returns what is finished and not committed.
+func (p *progress) due() (mark, bool) {
+	return p.finished, p.finished.at >= 0 && p.finished.at != p.committed.at
+}

@@ -1,0 +1,143 @@
+package produce
+
+import (
+	"context"
+	"math"
+	"sync/atomic"
+	"time"
+
+	"github.com/samsalog/samsa/log"
+	"github.com/samsalog/samsa/partition"
+)
+
+// run sends one batch after another until the queue is empty. The caller has the
+// role of the sender.
+func (q *queue) run() {
+	linger := q.producer.cfg.Linger > 0
+	for {
+		b := q.next(linger)
+		if b == nil {
+			return
+		}
+		q.deliver(b)
+		linger = false // the batch before has been answered
+	}
+}
+
+// handOver gives the role of the sender back, or to a goroutine if it is needed.
+func (q *queue) handOver() {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if q.open != nil || len(q.full) > 0 {
+		go q.rest()
+		return
+	}
+	q.active, q.hurry = false, false
+	q.producer.senders.Done()
+}
+
+// rest is run for a queue whose batches have waited already.
+func (q *queue) rest() {
+	for b := q.next(false); b != nil; b = q.next(false) {
+		q.deliver(b)
+	}
+}
+
+// deliver sends b until its outcome is settled, and tells its senders.
+func (q *queue) deliver(b *batch) outcome {
+	if b.dropped {
+		b.rebuild()
+	}
+	var out outcome
+	var t trial
+	if b.builder.Count() > 0 {
+		out = q.send(b, b.builder.Build(), &t)
+	}
+	q.producer.buffer.give(b.bytes) // before the callbacks, which may send again
+	b.tell(q.id.Partition, out)
+	q.landed(b)
+	q.producer.recycle(b, t.unclean)
+	return out
+}
+
+// send makes one attempt after another, in the same bytes each time.
+func (q *queue) send(b *batch, data log.Batch, t *trial) outcome {
+	base, stop := q.wanted(b)
+	defer stop()
+	for backoff := firstBackoff; ; backoff = min(2*backoff, maxBackoff) {
+		if reason := q.over(base, b); reason != nil {
+			return outcome{err: t.fail(q.topic.name, q.id.Partition, reason)}
+		}
+		resp, err := q.attempt(base, b, data)
+		switch t.judge(resp, err) {
+		case written:
+			return outcome{first: resp.First, epoch: resp.Epoch}
+		case refused:
+			return outcome{err: t.fail(q.topic.name, q.id.Partition, nil)}
+		}
+		if err == nil && resp.Code == partition.UnknownTopic {
+			q.producer.forget(q.topic)
+		}
+		q.pause(base, b, backoff)
+	}
+}
+
+// over returns why there may be no further attempt, or nil.
+func (q *queue) over(base context.Context, b *batch) error {
+	switch {
+	case q.producer.ctx.Err() != nil:
+		return ErrClosed
+	case base.Err() != nil:
+		return b.contexts[0].Err() // all have ended
+	case !time.Now().Before(b.deadline):
+		return ErrTimeout
+	}
+	return nil
+}
+
+// attempt makes one.
+func (q *queue) attempt(base context.Context, b *batch, data log.Batch) (partition.ProduceResponse, error) {
+	timeout := min(q.producer.cfg.AttemptTimeout, time.Until(b.deadline))
+	ctx, cancel := context.WithTimeout(base, timeout)
+	defer cancel()
+	return q.producer.cluster.Produce(ctx, partition.ProduceRequest{
+		ID: q.id, Epoch: log.NoEpoch, Acks: q.producer.cfg.Acks,
+		// A little less, so that the leader's own word comes in time.
+		TimeoutMs: int32(min(max(1, (timeout-timeout/16)/time.Millisecond), math.MaxInt32)),
+	}, data)
+}
+
+// pause waits before the next attempt.
+func (q *queue) pause(base context.Context, b *batch, backoff time.Duration) {
+	timer := time.NewTimer(min(backoff, time.Until(b.deadline)))
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+	case <-base.Done():
+	}
+}
+
+// wanted returns a context that ends when the contexts of all records of b have
+// ended, or the producer gives up.
+func (q *queue) wanted(b *batch) (context.Context, func()) {
+	if b.lasting || len(b.contexts) == 0 {
+		return q.producer.ctx, func() {}
+	}
+	base, cancel := context.WithCancel(q.producer.ctx)
+	stops := make([]func() bool, len(b.contexts))
+	waiting := int64(len(b.contexts))
+	left := &waiting
+	for i, ctx := range b.contexts {
+		stops[i] = context.AfterFunc(ctx, func() {
+			if atomic.AddInt64(left, -1) == 0 {
+				cancel()
+			}
+		})
+	}
+	return base, func() {
+		for _, stop := range stops {
+			stop()
+		}
+		cancel()
+	}
+}
