@@ -1,0 +1,188 @@
+package node
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"path/filepath"
+
+	"github.com/samsalog/samsa/log"
+	"github.com/samsalog/samsa/partition"
+	"github.com/samsalog/samsa/transport/wire"
+)
+
+// The files of a broker's directory, beside one directory a partition:
+//
+//	broker       who keeps this directory: version 1, broker id int32, directory id
+//	             16 bytes. Written once, when the directory is made.
+//	clean        the clean mark: version 1, broker epoch int64. Written at the end of
+//	             a clean stop; removed, durably, before anything else is written.
+//
+// and in each partition's directory, beside its log's files:
+//
+//	partition    version 1: topic id 16 bytes, partition int32, durability uint8,
+//	             segment bytes int64, topic name. Written before the log's first file.
+//
+// All are written as log.WriteFile does. Integers are big-endian.
+const (
+	brokerFile    = "broker"
+	brokerMagic   = 0x53424B52 // "SBKR"
+	cleanFile     = "clean"
+	cleanMagic    = 0x53434C4E // "SCLN"
+	partitionFile = "partition"
+	partMagic     = 0x53505254 // "SPRT"
+	fileVersion   = 1
+)
+
+func dirName(topic string, p partition.PartitionID) string { return fmt.Sprintf("%s-%d", topic, p) }
+
+// A found is a partition's directory that was there when the broker opened.
+type found struct {
+	topic   string
+	log     *log.Log
+	suspect bool  // it may have lost what it once acknowledged
+	damage  error // its log does not open
+}
+
+// identify reads who keeps the directory, or makes it self's.
+func identify(fsys log.FS, dir string, self partition.BrokerID, fresh partition.UUID) (partition.UUID, error) {
+	name := filepath.Join(dir, brokerFile)
+	b, err := log.ReadFile(fsys, name, brokerMagic, fileVersion)
+	if errors.Is(err, fs.ErrNotExist) {
+		if err := fsys.MkdirAll(dir); err != nil {
+			return partition.UUID{}, err
+		}
+		w := wire.NewWriter(nil)
+		w.Int32(int32(self))
+		w.ID(fresh)
+		return fresh, log.WriteFile(fsys, name, brokerMagic, fileVersion, w.Bytes())
+	}
+	if err != nil {
+		return partition.UUID{}, fmt.Errorf("node: %s: %w", name, err)
+	}
+	r := wire.NewReader(b)
+	owner, directory := partition.BrokerID(r.Int32()), partition.UUID(r.ID())
+	if err := r.Done(); err != nil {
+		return partition.UUID{}, fmt.Errorf("node: %s: %w", name, err)
+	}
+	if owner != self {
+		return partition.UUID{}, fmt.Errorf("node: directory %s is broker %d's, not broker %d's", dir, owner, self)
+	}
+	return directory, nil
+}
+
+// takeCleanMark returns the broker epoch of the clean stop before, or 0, and
+// removes the mark for good.
+func takeCleanMark(fsys log.FS, dir string) (partition.BrokerEpoch, error) {
+	name := filepath.Join(dir, cleanFile)
+	b, err := log.ReadFile(fsys, name, cleanMagic, fileVersion)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return 0, nil
+	case errors.Is(err, log.ErrCorrupt):
+		b = nil // no mark is the safe reading
+	case err != nil:
+		return 0, fmt.Errorf("node: %s: %w", name, err)
+	}
+	if err := fsys.Remove(name); err != nil {
+		return 0, err
+	}
+	if err := fsys.SyncDir(dir); err != nil {
+		return 0, err
+	}
+	r := wire.NewReader(b)
+	epoch := partition.BrokerEpoch(r.Int64())
+	if r.Done() != nil {
+		epoch = 0
+	}
+	return epoch, nil
+}
+
+func writeCleanMark(fsys log.FS, dir string, epoch partition.BrokerEpoch) error {
+	w := wire.NewWriter(nil)
+	w.Int64(int64(epoch))
+	return log.WriteFile(fsys, filepath.Join(dir, cleanFile), cleanMagic, fileVersion, w.Bytes())
+}
+
+// openFound opens every partition that the directory holds.
+func (n *Node) openFound(clean bool) error {
+	names, err := n.cfg.FS.ReadDir(n.cfg.Dir)
+	if err != nil {
+		return err
+	}
+	for _, name := range names {
+		dir := filepath.Join(n.cfg.Dir, name)
+		b, err := log.ReadFile(n.cfg.FS, filepath.Join(dir, partitionFile), partMagic, fileVersion)
+		if err != nil {
+			if errors.Is(err, log.ErrCorrupt) || errors.Is(err, log.ErrNewer) {
+				return fmt.Errorf("node: %s: %w", dir, err)
+			}
+			continue // not a partition's directory
+		}
+		r := wire.NewReader(b)
+		id := partition.ID{Topic: r.ID(), Partition: partition.PartitionID(r.Int32())}
+		durability := partition.Durability(r.Uint8())
+		segment := r.Int64()
+		topic := r.String(1 << 10)
+		if err := r.Done(); err != nil {
+			return fmt.Errorf("node: %s: %w", dir, err)
+		}
+		f := found{topic: topic}
+		l, recovery, err := log.Open(n.cfg.FS, dir, n.logConfig(segment))
+		switch {
+		case errors.Is(err, log.ErrCorrupt):
+			f.damage, f.suspect = err, true
+			n.logger.Error("partition is damaged and stays out of service", "partition", name, "error", err)
+		case err != nil:
+			return fmt.Errorf("node: open %s: %w", name, err)
+		default:
+			f.log = l
+			f.suspect = recovery.Lost || !clean && durability != partition.Synced
+		}
+		n.found[id] = f
+	}
+	return nil
+}
+
+// openReplica opens the log of a partition that the metadata assigns here.
+func (n *Node) openReplica(id partition.ID, topic partition.TopicConfig) (*Replica, error) {
+	if f, ok := n.takeFound(id); ok {
+		if f.damage != nil {
+			return nil, f.damage
+		}
+		return newReplica(n, id, topic, f.log), nil
+	}
+	dir := filepath.Join(n.cfg.Dir, dirName(topic.Name, id.Partition))
+	if err := n.cfg.FS.MkdirAll(dir); err != nil {
+		return nil, err
+	}
+	w := wire.NewWriter(nil)
+	w.ID(id.Topic)
+	w.Int32(int32(id.Partition))
+	w.Uint8(uint8(topic.Durability))
+	w.Int64(topic.SegmentBytes)
+	w.String(topic.Name)
+	if err := log.WriteFile(n.cfg.FS, filepath.Join(dir, partitionFile), partMagic, fileVersion, w.Bytes()); err != nil {
+		return nil, err
+	}
+	l, _, err := log.Open(n.cfg.FS, dir, n.logConfig(topic.SegmentBytes))
+	if err != nil {
+		return nil, err
+	}
+	return newReplica(n, id, topic, l), nil
+}
+
+// takeFound takes a partition that was there; a damaged one stays.
+func (n *Node) takeFound(id partition.ID) (found, bool) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	f, ok := n.found[id]
+	if ok && f.damage == nil {
+		delete(n.found, id)
+	}
+	return f, ok
+}
+
+func (n *Node) logConfig(segment int64) log.Config {
+	return log.Config{SegmentBytes: segment, Flushes: n.flushes}
+}

@@ -1,0 +1,187 @@
+package node
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/samsalog/samsa/log"
+	"github.com/samsalog/samsa/partition"
+	"github.com/samsalog/samsa/replica/control"
+	"github.com/samsalog/samsa/transport/wire"
+)
+
+// ErrSuperseded: another process has registered under this broker's id. Both
+// cannot be right; this one stops.
+var ErrSuperseded = errors.New("node: another process has taken this broker's id")
+
+// errNotController: the broker that was asked does not run the controller.
+var errNotController = errors.New("node: no controller")
+
+// retryPause is how long a broker waits after a refusal that no event will end.
+const retryPause = 20 * time.Millisecond
+
+// runMembership keeps the broker registered, and known to be alive.
+func (n *Node) runMembership() {
+	for n.ctx.Err() == nil {
+		_, elected := n.quorum.Watch()
+		var again bool
+		var err error
+		if n.Epoch() == 0 {
+			again, err = n.register()
+		} else {
+			again, err = n.heartbeat()
+		}
+		if err != nil && n.ctx.Err() == nil {
+			n.logger.Debug("controller", "broker", n.self, "error", err)
+		}
+		if again {
+			continue
+		}
+		pause := time.NewTimer(retryPause)
+		select {
+		case <-elected:
+		case <-pause.C:
+		case <-n.ctx.Done():
+		}
+		pause.Stop()
+	}
+}
+
+// register reports whether the next step may follow at once.
+func (n *Node) register() (bool, error) {
+	ctx, cancel := context.WithTimeout(n.ctx, n.cfg.CallTimeout)
+	defer cancel()
+	req := control.RegisterRequest{
+		Broker: partition.Broker{
+			ID: n.self, Addr: n.cfg.Addr, Rack: n.cfg.Rack, Directory: n.directory, Incarnation: n.cfg.Incarnation,
+		},
+		PrevEpoch: n.cleanEpoch, Suspect: n.suspects,
+	}
+	w := wire.NewWriter(nil)
+	req.Encode(w)
+	got, err := n.askController(ctx, Message{Kind: KindRegister, Head: w.Bytes()})
+	if err != nil {
+		return false, err
+	}
+	resp, err := control.DecodeRegisterResponse(got.Head)
+	if err != nil {
+		return false, err
+	}
+	if resp.Code != partition.OK {
+		return false, fmt.Errorf("register: %w", resp.Code)
+	}
+	n.epoch.Store(int64(resp.Epoch))
+	n.logger.Info("broker registered", "broker", n.self, "epoch", resp.Epoch, "suspect", len(n.suspects))
+	n.touch()
+	return true, n.awaitMetadata(ctx, log.Offset(resp.Epoch))
+}
+
+// awaitMetadata waits until this broker's image is at least that new.
+func (n *Node) awaitMetadata(ctx context.Context, offset log.Offset) error {
+	for {
+		have, changed := n.Changed()
+		if have >= offset {
+			return nil
+		}
+		select {
+		case <-changed:
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		}
+	}
+}
+
+// heartbeat reports whether the next one may follow at once: the controller keeps
+// each for the interval, unless there is something to say.
+func (n *Node) heartbeat() (bool, error) {
+	ctx, cancel := context.WithTimeout(n.ctx, n.cfg.HeartbeatInterval+n.cfg.CallTimeout)
+	defer cancel()
+	n.mu.Lock()
+	n.hurry = cancel
+	n.mu.Unlock()
+	applied, changed := n.Changed()
+	req := control.HeartbeatRequest{Broker: n.self, Epoch: n.Epoch(), Applied: applied, WantFence: n.fencing.Load()}
+	w := wire.NewWriter(nil)
+	req.Encode(w)
+	got, err := n.askController(ctx, Message{Kind: KindHeartbeat, Head: w.Bytes()})
+	if err != nil {
+		return false, err
+	}
+	resp, err := control.DecodeHeartbeatResponse(got.Head)
+	if err != nil {
+		return false, err
+	}
+	switch {
+	case resp.Code == partition.StaleBroker:
+		n.fail(ErrSuperseded)
+		return false, ErrSuperseded
+	case resp.Code == partition.UnknownBroker:
+		n.epoch.Store(0)
+		return true, resp.Code
+	case resp.Code != partition.OK:
+		return false, resp.Code
+	case resp.Fenced:
+		// What it asks for comes as a record; ask again when one has come.
+		pause := time.NewTimer(retryPause)
+		defer pause.Stop()
+		select {
+		case <-changed:
+		case <-pause.C:
+		case <-ctx.Done():
+		}
+	}
+	return true, nil
+}
+
+// askController sends one message to the controller, who may be this very broker.
+func (n *Node) askController(ctx context.Context, m Message) (Message, error) {
+	st := n.quorum.Status()
+	switch st.Leader {
+	case partition.NoBroker:
+		return Message{}, errNotController
+	case n.self:
+		return n.Handle(ctx, m)
+	}
+	return n.peers.Call(ctx, st.LeaderAddr, m)
+}
+
+// HandOver has the controller fence this broker, so that others lead in its place,
+// and returns when it leads nothing any more. A broker alone has nobody to hand
+// over to.
+func (n *Node) HandOver(ctx context.Context) error {
+	n.mu.Lock()
+	alone := len(n.table.Brokers()) < 2
+	hurry := n.hurry
+	n.mu.Unlock()
+	if alone || n.Epoch() == 0 {
+		return nil
+	}
+	n.fencing.Store(true)
+	if hurry != nil {
+		hurry() // the heartbeat that is parked says the opposite
+	}
+	for {
+		_, changed := n.Changed()
+		if b, _ := n.Broker(n.self); b.Fenced && !n.leadsAny() {
+			return nil
+		}
+		select {
+		case <-changed:
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		case <-n.ctx.Done():
+			return context.Cause(n.ctx)
+		}
+	}
+}
+
+func (n *Node) leadsAny() bool {
+	for _, r := range n.hosted() {
+		if st, ok := n.State(r.id); ok && st.Leader == n.self {
+			return true
+		}
+	}
+	return false
+}

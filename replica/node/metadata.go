@@ -1,0 +1,257 @@
+package node
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"time"
+
+	"github.com/samsalog/samsa/log"
+	"github.com/samsalog/samsa/partition"
+	"github.com/samsalog/samsa/replica"
+	"github.com/samsalog/samsa/replica/control"
+)
+
+// Apply folds one committed entry into the table. The quorum calls it for each
+// entry, in order, from one goroutine. The roles follow in a goroutine of their
+// own, so that no disk stands in the agreement's way.
+func (n *Node) Apply(index log.Offset, data []byte) {
+	if len(data) == 0 {
+		return
+	}
+	records, err := partition.DecodeRecords(data)
+	if err != nil {
+		// To go on without it would make this broker's picture another than theirs.
+		n.fail(fmt.Errorf("metadata entry %d: %w", index, err))
+		return
+	}
+	n.mu.Lock()
+	changes := n.table.Apply(index, records)
+	out := n.control.Step(time.Now(), control.Applied{Offset: index, Changes: changes})
+	for _, id := range changes.Partitions {
+		n.pending[id] = true
+	}
+	if len(changes.Brokers) > 0 {
+		n.allPending = true
+	}
+	n.moved()
+	n.mu.Unlock()
+	n.carryControl(out)
+}
+
+// runRoles gives each replica the role that the newest metadata has for it.
+func (n *Node) runRoles() {
+	for {
+		pending, changed := n.takePending()
+		for _, id := range pending {
+			n.assign(id)
+		}
+		if len(pending) > 0 {
+			continue // more may have come meanwhile
+		}
+		select {
+		case <-changed:
+		case <-n.ctx.Done():
+			return
+		}
+	}
+}
+
+// takePending returns the partitions whose roles are to be looked at. When there
+// are none, those who wait for the roles are told.
+func (n *Node) takePending() ([]partition.ID, <-chan struct{}) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if n.allPending {
+		for _, id := range n.table.PartitionsOf(n.self) {
+			n.pending[id] = true
+		}
+	}
+	pending := slices.SortedFunc(maps.Keys(n.pending), compareIDs)
+	clear(n.pending)
+	n.allPending = false
+	if len(pending) == 0 && n.settled != nil {
+		close(n.settled)
+		n.settled = nil
+	}
+	return pending, n.changed
+}
+
+// touch has the roles of all replicas looked at again.
+func (n *Node) touch() {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.allPending = true
+	n.moved()
+}
+
+// moved wakes those who wait for the metadata. The lock is held.
+func (n *Node) moved() {
+	if n.settled == nil {
+		n.settled = make(chan struct{})
+	}
+	close(n.changed)
+	n.changed = make(chan struct{})
+}
+
+// assign brings one replica up to date with the table.
+func (n *Node) assign(id partition.ID) {
+	n.mu.RLock()
+	st, known := n.table.Partition(id)
+	topic, _ := n.table.TopicByID(id.Topic)
+	self, _ := n.table.Broker(n.self)
+	o := &assignOp{state: st, done: make(chan struct{})}
+	if known {
+		o.minISR = n.table.MinISR(id)
+		for _, p := range st.Replicas {
+			if p == n.self {
+				continue
+			}
+			b, ok := n.table.Broker(p)
+			o.peers = append(o.peers, replica.Peer{ID: p, Epoch: b.Epoch, Active: ok && !b.Fenced && !b.Stopping})
+		}
+	}
+	r := n.replicas[id]
+	n.mu.RUnlock()
+	if !known || !slices.Contains(st.Replicas, n.self) {
+		return
+	}
+	// What the table says of an earlier incarnation gives this one no right to lead.
+	if self.Epoch == n.Epoch() && !self.Fenced {
+		o.self = self.Epoch
+	}
+	if r == nil {
+		var err error
+		if r, err = n.openReplica(id, topic.Config); err != nil {
+			n.refuse(id, topic.Config.Name, err)
+			return
+		}
+		n.mu.Lock()
+		n.replicas[id] = r
+		n.mu.Unlock()
+	}
+	r.do(o)
+	<-o.done
+}
+
+// refuse says why a partition has no replica here. Damage concerns it alone; any
+// other fault of the disk concerns the whole directory.
+func (n *Node) refuse(id partition.ID, topic string, err error) {
+	if errors.Is(err, log.ErrCorrupt) {
+		n.logger.Error("damaged replica stays out", "partition", dirName(topic, id.Partition), "error", err)
+		return
+	}
+	n.fail(err)
+}
+
+// roleChanged tells those above. It is called by the replica's owner.
+func (n *Node) roleChanged(r *Replica, s *role) {
+	if n.cfg.OnRole == nil {
+		return
+	}
+	var led *Led
+	if s.leads {
+		led = &Led{r: r, epoch: s.epoch}
+	}
+	n.cfg.OnRole(r.id, r.topic.Name, led)
+}
+
+// rolesSettled returns a channel that closes when the roles have caught up with
+// the table, or nil if they have.
+func (n *Node) rolesSettled() <-chan struct{} {
+	n.mu.RLock()
+	defer n.mu.RUnlock()
+	return n.settled
+}
+
+// State returns what the metadata says of a partition.
+func (n *Node) State(id partition.ID) (partition.State, bool) {
+	n.mu.RLock()
+	defer n.mu.RUnlock()
+	st, ok := n.table.Partition(id)
+	if !ok {
+		return partition.State{}, false
+	}
+	return *st, true
+}
+
+// Broker returns what the metadata says of a broker.
+func (n *Node) Broker(id partition.BrokerID) (partition.Broker, bool) {
+	n.mu.RLock()
+	defer n.mu.RUnlock()
+	return n.table.Broker(id)
+}
+
+// Topic returns what the metadata says of a topic.
+func (n *Node) Topic(name string) (partition.Topic, bool) {
+	n.mu.RLock()
+	defer n.mu.RUnlock()
+	return n.table.Topic(name)
+}
+
+// Changed returns the offset of the newest metadata, and a channel that is closed
+// at the next change.
+func (n *Node) Changed() (log.Offset, <-chan struct{}) {
+	n.mu.RLock()
+	defer n.mu.RUnlock()
+	return n.table.Offset(), n.changed
+}
+
+// HandleMetadata answers with this broker's image of the cluster once it is newer
+// than the asker's, or the wait is over.
+func (n *Node) HandleMetadata(ctx context.Context, req partition.MetadataRequest) partition.Image {
+	timer := time.NewTimer(time.Duration(req.MaxWaitMs) * time.Millisecond)
+	defer timer.Stop()
+	for {
+		offset, changed := n.Changed()
+		if offset > req.After {
+			return n.image()
+		}
+		select {
+		case <-changed:
+		case <-timer.C:
+			return n.image()
+		case <-ctx.Done():
+			return n.image()
+		}
+	}
+}
+
+func (n *Node) image() partition.Image {
+	st := n.quorum.Status()
+	voters := make([]partition.BrokerID, 0, len(st.Voters))
+	for _, v := range st.Voters {
+		voters = append(voters, v.ID)
+	}
+	n.mu.RLock()
+	defer n.mu.RUnlock()
+	return n.table.Image(st.Cluster, st.Leader, voters)
+}
+
+func compareIDs(a, b partition.ID) int {
+	return cmp.Or(cmp.Compare(string(a.Topic[:]), string(b.Topic[:])), cmp.Compare(a.Partition, b.Partition))
+}
+
+// TopicByID returns what the metadata says of a topic.
+func (n *Node) TopicByID(id partition.UUID) (partition.Topic, bool) {
+	n.mu.RLock()
+	defer n.mu.RUnlock()
+	return n.table.TopicByID(id)
+}
+
+// Topics returns all topics by rising name.
+func (n *Node) Topics() []partition.Topic {
+	n.mu.RLock()
+	defer n.mu.RUnlock()
+	return n.table.Topics()
+}
+
+// Brokers returns all registered brokers by rising id.
+func (n *Node) Brokers() []partition.Broker {
+	n.mu.RLock()
+	defer n.mu.RUnlock()
+	return n.table.Brokers()
+}

@@ -1,0 +1,125 @@
+package node
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/samsalog/samsa/log"
+	"github.com/samsalog/samsa/partition"
+	"github.com/samsalog/samsa/replica"
+)
+
+// HandleRead answers a reader of committed records. It returns soon after ctx has
+// ended.
+func (n *Node) HandleRead(ctx context.Context, req partition.ReadRequest) (partition.ReadResponse, [][]byte) {
+	s := &serving{n: n, parts: make([]served, len(req.Partitions)), budget: int(req.MaxBytes)}
+	for i, p := range req.Partitions {
+		s.parts[i] = n.admit(ctx, p)
+	}
+	data := s.wait(ctx, time.Duration(req.MaxWaitMs)*time.Millisecond, int(req.MinBytes))
+	resp := partition.ReadResponse{Partitions: make([]partition.ReadAnswer, len(s.parts))}
+	for i := range s.parts {
+		a := s.parts[i].answer
+		epoch, leader := n.leaderOf(req.Partitions[i].ID)
+		resp.Partitions[i] = partition.ReadAnswer{
+			Code: a.Code, HighWatermark: a.HighWatermark, Start: a.Start, Epoch: epoch, Leader: leader,
+		}
+	}
+	return resp, data
+}
+
+// admit decides whether this broker may serve a reader at that offset.
+func (n *Node) admit(ctx context.Context, p partition.ReadPartition) served {
+	s := served{from: p.From, max: int(p.MaxBytes), answer: replica.FetchAnswer{ID: p.ID}}
+	r, code := n.leading(ctx, p.ID, p.Epoch)
+	if code != partition.OK {
+		s.answer.Code = code
+		return s
+	}
+	role := r.standing.Load()
+	high := r.highWatermark()
+	s.r, s.epoch = r, role.epoch
+	s.answer.HighWatermark, s.answer.Start, s.answer.End = high, r.log.Start(), r.log.End()
+	switch {
+	case p.From < s.answer.Start, p.From > s.answer.End:
+		s.answer.Code = partition.OutOfRange
+	case p.From > high && high >= role.begin:
+		// Once the leader knows its high watermark nothing above it was ever read,
+		// so the asker comes from a history that is gone.
+		s.answer.Code = partition.OutOfRange
+	default:
+		s.read = true
+	}
+	return s
+}
+
+// HandleInfo answers with the offsets of a partition that this broker leads.
+func (n *Node) HandleInfo(ctx context.Context, req partition.InfoRequest) partition.InfoResponse {
+	r, code := n.leading(ctx, req.ID, log.NoEpoch)
+	epoch, leader := n.leaderOf(req.ID)
+	resp := partition.InfoResponse{Code: code, Epoch: epoch, Leader: leader}
+	if code != partition.OK {
+		return resp
+	}
+	role := r.standing.Load()
+	resp.Epoch, resp.Start, resp.HighWatermark, resp.End = role.epoch, r.log.Start(), r.highWatermark(), r.log.End()
+	if resp.HighWatermark < role.begin {
+		resp.Code = partition.NotAvailable
+	}
+	return resp
+}
+
+// leading finds the replica of a partition that this broker leads. Metadata that
+// has been applied and not yet been acted on is waited for.
+func (n *Node) leading(ctx context.Context, id partition.ID, epoch log.Epoch) (*Replica, partition.Code) {
+	for {
+		settled := n.rolesSettled()
+		r := n.replica(id)
+		st, known := n.State(id)
+		switch {
+		case !known:
+			return nil, partition.UnknownPartition
+		case r != nil:
+			s := r.standing.Load()
+			if s.leads && s.epoch == st.Epoch {
+				switch {
+				case epoch != log.NoEpoch && epoch < s.epoch:
+					return nil, partition.FencedEpoch
+				case epoch > s.epoch:
+					return nil, partition.UnknownEpoch
+				}
+				return r, partition.OK
+			}
+		}
+		if settled == nil {
+			return nil, partition.NotLeader
+		}
+		select {
+		case <-settled:
+		case <-ctx.Done():
+			return nil, partition.NotLeader
+		}
+	}
+}
+
+// refusal is the answer to a producer that was turned away: who leads, so far as
+// this broker knows.
+func (n *Node) refusal(id partition.ID, code partition.Code) partition.ProduceResponse {
+	epoch, leader := n.leaderOf(id)
+	return partition.ProduceResponse{Code: code, Epoch: epoch, Leader: leader}
+}
+
+func (n *Node) leaderOf(id partition.ID) (log.Epoch, partition.BrokerID) {
+	if st, ok := n.State(id); ok {
+		return st.Epoch, st.Leader
+	}
+	return log.NoEpoch, partition.NoBroker
+}
+
+func readCode(err error) partition.Code {
+	if errors.Is(err, log.ErrOutOfRange) {
+		return partition.OutOfRange
+	}
+	return partition.StorageFailed
+}

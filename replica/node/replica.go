@@ -1,0 +1,252 @@
+package node
+
+import (
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/samsalog/samsa/log"
+	"github.com/samsalog/samsa/partition"
+	"github.com/samsalog/samsa/replica"
+)
+
+// A Replica is this broker's copy of one partition: a queue and an active bit.
+type Replica struct {
+	id    partition.ID
+	topic partition.TopicConfig
+	node  *Node
+	log   *log.Log
+
+	// The owner's: who performs an op owns the replica.
+	state    *partition.State // the newest that it was told
+	leader   *replica.Leader  // nil unless it leads
+	follower *replica.Follower
+	waiters  []*produceOp // by rising end
+
+	high     atomic.Int64         // the high watermark, as known here
+	standing atomic.Pointer[role] // what others may ask about without owning the replica
+	flushing atomic.Bool          // a flush goroutine runs
+	lost     atomic.Bool          // its log is to be used no more
+
+	mu     sync.Mutex // guards queue, active and parked; held for a few instructions only
+	queue  []op
+	active bool
+	parked []*parked
+}
+
+// A role is what a replica does in one leader epoch. It is a value: a change of
+// role makes a new one.
+type role struct {
+	epoch  log.Epoch
+	leader partition.BrokerID
+	leads  bool       // this broker leads, and may answer as leader
+	begin  log.Offset // a leader's log end at the start of its epoch
+}
+
+// An op is one thing for a replica's owner to do.
+type op interface {
+	perform(r *Replica, now time.Time)
+}
+
+func newReplica(n *Node, id partition.ID, topic partition.TopicConfig, l *log.Log) *Replica {
+	r := &Replica{id: id, topic: topic, node: n, log: l}
+	r.high.Store(int64(l.Start()))
+	r.standing.Store(&role{epoch: log.NoEpoch})
+	return r
+}
+
+// do performs one op now if the replica is idle, and else leaves it to the owner.
+func (r *Replica) do(o op) {
+	if !r.enqueue(o) {
+		return
+	}
+	o.perform(r, time.Now())
+	r.settle()
+	if r.release() {
+		return
+	}
+	// Others have come meanwhile. The caller's own work is done, so a worker goes
+	// on in its place.
+	r.node.workers.Go(r.drain)
+}
+
+// enqueue reports whether the caller is now the owner; then o is not queued.
+func (r *Replica) enqueue(o op) (owner bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.active {
+		r.queue = append(r.queue, o)
+		return false
+	}
+	r.active = true
+	return true
+}
+
+// release gives the ownership up, unless there is work in the queue.
+func (r *Replica) release() bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.active = len(r.queue) > 0
+	return !r.active
+}
+
+func (r *Replica) drain() {
+	for {
+		r.mu.Lock()
+		work := r.queue
+		r.queue = nil
+		r.active = len(work) > 0
+		r.mu.Unlock()
+		if len(work) == 0 {
+			return
+		}
+		now := time.Now()
+		for _, o := range work {
+			o.perform(r, now)
+		}
+		r.settle()
+	}
+}
+
+// step hands the machine of the present role one input and carries out its orders.
+func (r *Replica) step(now time.Time, in replica.Input) replica.Output {
+	var out replica.Output
+	switch {
+	case r.leader != nil:
+		out = r.leader.Step(now, in)
+	case r.follower != nil:
+		out = r.follower.Step(now, in)
+	default:
+		return out
+	}
+	r.carry(now, out)
+	return out
+}
+
+// carry carries out a machine's orders: disk, high watermark, messages. Waiting
+// callers come last, in settle.
+func (r *Replica) carry(now time.Time, out replica.Output) {
+	if !r.carryDisk(now, out) {
+		return
+	}
+	if out.Moved {
+		high := out.HighWatermark
+		if r.follower != nil {
+			high = r.follower.HighWatermark() // the disk may have had the last word
+		}
+		r.high.Store(int64(high))
+	}
+	if out.Propose != nil {
+		r.node.propose(r, *out.Propose)
+	}
+	if out.Ack && r.state != nil {
+		r.node.ack(r, r.state.Leader)
+	}
+	switch {
+	case out.Fail != nil:
+		r.node.logger.Error("replica stands still", "partition", r.name(), "error", out.Fail)
+	case out.Fault != nil:
+		r.node.logger.Warn("replica waits", "partition", r.name(), "error", out.Fault)
+	}
+}
+
+// carryDisk reports whether the disk did as it was told. After a failed order the
+// machine and the disk disagree: the node is offline, and nothing more is stepped.
+func (r *Replica) carryDisk(now time.Time, out replica.Output) bool {
+	var err error
+	switch {
+	case out.Truncate != nil:
+		if out.Lossy {
+			r.node.logger.Error("committed records are cut", "partition", r.name(), "to", *out.Truncate, "end", r.log.End())
+		} else if *out.Truncate < r.log.End() {
+			r.node.logger.Info("log truncated", "partition", r.name(), "to", *out.Truncate, "end", r.log.End())
+		}
+		err = r.log.Truncate(*out.Truncate)
+	case out.Reset != nil:
+		r.node.logger.Warn("log starts again", "partition", r.name(), "at", *out.Reset, "end", r.log.End())
+		err = r.log.Reset(*out.Reset)
+	case len(out.Append) > 0:
+		_, err = r.log.Replicate(out.Append)
+	default:
+		return true
+	}
+	if err != nil {
+		r.fail(err)
+		return false
+	}
+	if r.follower != nil {
+		r.carry(now, r.follower.Step(now, replica.Moved{
+			Start: r.log.Start(), End: r.log.End(), Flushed: r.log.Flushed(), LastEpoch: r.log.LastEpoch(),
+		}))
+	}
+	if len(out.Append) > 0 {
+		r.flushSoon()
+	}
+	return true
+}
+
+// settle answers the callers who have what they wait for. It follows each op.
+func (r *Replica) settle() {
+	r.answerProducers()
+	r.wakeParked()
+}
+
+// fail takes the replica's log, and with it the node, out of service.
+func (r *Replica) fail(err error) {
+	r.lost.Store(true)
+	r.leave(partition.StorageFailed)
+	r.node.fail(err)
+}
+
+// leave ends the present role; callers under way get code.
+func (r *Replica) leave(code partition.Code) {
+	if r.state != nil && r.follower != nil {
+		r.node.unfollow(r, r.state.Leader)
+	}
+	r.leader, r.follower = nil, nil
+	for _, w := range r.waiters {
+		w.done <- code
+	}
+	clear(r.waiters)
+	r.waiters = r.waiters[:0]
+}
+
+func (r *Replica) name() string { return dirName(r.topic.Name, r.id.Partition) }
+
+// flushSoon sees to it that all that the log holds now is flushed before long.
+func (r *Replica) flushSoon() {
+	if r.flushing.CompareAndSwap(false, true) {
+		r.node.workers.Go(r.flush)
+	}
+}
+
+func (r *Replica) flush() {
+	for {
+		end, err := r.log.Flush()
+		if err != nil {
+			r.node.fail(err)
+			return
+		}
+		r.do(&flushedOp{end: end})
+		r.flushing.Store(false)
+		if r.log.Flushed() >= r.log.End() || !r.flushing.CompareAndSwap(false, true) {
+			return
+		}
+	}
+}
+
+type flushedOp struct{ end log.Offset }
+
+func (o *flushedOp) perform(r *Replica, now time.Time) {
+	// A cut may have come between the flush and now; what it took is not flushed.
+	r.step(now, replica.Flushed{End: min(o.end, r.log.Flushed())})
+}
+
+// tickOp looks at the time: who lags, what must be sent again.
+type tickOp struct{}
+
+func (tickOp) perform(r *Replica, now time.Time) {
+	if r.leader != nil && r.leader.NeedsTick() {
+		r.step(now, replica.Tick{})
+	}
+}

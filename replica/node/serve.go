@@ -1,0 +1,226 @@
+package node
+
+import (
+	"context"
+	"time"
+
+	"github.com/samsalog/samsa/log"
+	"github.com/samsalog/samsa/partition"
+	"github.com/samsalog/samsa/replica"
+)
+
+// HandleFetch answers a follower's fetch. It returns soon after ctx has ended.
+func (n *Node) HandleFetch(ctx context.Context, req replica.FetchRequest) (replica.FetchResponse, [][]byte) {
+	if b, ok := n.Broker(req.From); ok && req.BrokerEpoch < b.Epoch {
+		return replica.FetchResponse{Code: partition.StaleBroker}, nil
+	}
+	served := make([]served, len(req.Partitions))
+	ackOnly := true
+	for i, p := range req.Partitions {
+		served[i] = n.fetched(req, p)
+		ackOnly = ackOnly && p.MaxBytes == 0
+	}
+	s := &serving{n: n, follower: req.From, parts: served, budget: int(req.MaxBytes)}
+	if ackOnly {
+		return s.fetchResponse(), nil
+	}
+	data := s.wait(ctx, time.Duration(req.MaxWaitMs)*time.Millisecond, int(req.MinBytes))
+	return s.fetchResponse(), data
+}
+
+// fetched hands one partition's part of a fetch to its leader machine.
+func (n *Node) fetched(req replica.FetchRequest, p replica.FetchPartition) served {
+	s := served{from: p.Fetch, max: int(p.MaxBytes), answer: replica.FetchAnswer{ID: p.ID, Code: partition.UnknownPartition}}
+	r := n.replica(p.ID)
+	if r == nil {
+		return s
+	}
+	o := &fetchedOp{req: req, part: p, done: make(chan struct{})}
+	r.do(o)
+	<-o.done
+	s.r, s.epoch = r, p.Epoch
+	s.answer = o.answer
+	s.read = o.read && p.MaxBytes > 0
+	s.stale, s.news = o.stale, o.news
+	return s
+}
+
+type fetchedOp struct {
+	req    replica.FetchRequest
+	part   replica.FetchPartition
+	answer replica.FetchAnswer
+	read   bool
+	stale  bool
+	news   bool
+	done   chan struct{}
+}
+
+func (o *fetchedOp) perform(r *Replica, now time.Time) {
+	defer close(o.done)
+	o.answer = replica.FetchAnswer{ID: r.id, Code: partition.NotLeader}
+	if r.lost.Load() || r.state == nil {
+		return
+	}
+	if r.leader == nil {
+		// The asker may know more than this broker does, or less.
+		switch {
+		case o.part.Epoch > r.state.Epoch:
+			o.answer.Code = partition.UnknownEpoch
+		case o.part.Epoch < r.state.Epoch:
+			o.answer.Code = partition.FencedEpoch
+		}
+		return
+	}
+	e, end, known := r.log.EndOf(o.part.LastEpoch)
+	out := r.step(now, replica.Fetched{
+		From: o.req.From, BrokerEpoch: o.req.BrokerEpoch, Sequence: o.req.Sequence, Partition: o.part,
+		LogEpoch: e, LogEnd: end, Known: known,
+	})
+	v := out.Fetch
+	if v == nil {
+		return
+	}
+	o.answer = replica.FetchAnswer{
+		ID: r.id, Code: v.Code,
+		Diverging: v.Diverging, DivergingEpoch: v.DivergingEpoch, DivergingEnd: v.DivergingEnd,
+		HighWatermark: v.HighWatermark, Start: v.Start, End: v.End,
+	}
+	o.read, o.stale, o.news = v.Read, v.Stale, v.News
+}
+
+// A served is one partition of a request that is being answered.
+type served struct {
+	r      *Replica
+	epoch  log.Epoch
+	from   log.Offset
+	max    int
+	read   bool // there may be records for the asker, now or later
+	stale  bool
+	news   bool // a follower does not know the high watermark yet
+	answer replica.FetchAnswer
+	parked *parked
+}
+
+// settled reports whether the partition has an answer that must not wait.
+func (s *served) settled() bool {
+	return s.answer.Code != partition.OK || s.answer.Diverging || s.stale
+}
+
+// A serving is one request of a follower or a reader under way.
+type serving struct {
+	n        *Node
+	follower partition.BrokerID // NoBroker: a reader, who sees what is committed
+	parts    []served
+	budget   int
+	wake     chan struct{}
+}
+
+// wait gathers what there is, parks while that is nothing, and gathers again.
+func (s *serving) wait(ctx context.Context, limit time.Duration, least int) [][]byte {
+	data, bytes, told := s.gather(false)
+	if told || bytes >= max(least, 1) || limit <= 0 {
+		return data
+	}
+	s.wake = make(chan struct{}, 1)
+	defer s.unpark()
+	timer := time.NewTimer(limit)
+	defer timer.Stop()
+	for {
+		s.park()
+		select {
+		case <-s.wake:
+		case <-timer.C:
+			data, _, _ = s.gather(true)
+			return data
+		case <-ctx.Done():
+			return data
+		}
+		if data, bytes, told = s.gather(true); told || bytes >= max(least, 1) {
+			return data
+		}
+	}
+}
+
+// gather reads what the asker may have. told reports that there is something to
+// say beside records: an error, a divergence, a high watermark that has moved.
+// again says that the verdicts are those of an earlier moment: they hold while
+// the same leader epoch lasts, since a leader never cuts its log.
+func (s *serving) gather(again bool) (data [][]byte, bytes int, told bool) {
+	data = make([][]byte, len(s.parts))
+	for i := range s.parts {
+		p := &s.parts[i]
+		if again && p.r != nil && !p.settled() {
+			told = s.refresh(p) || told
+		}
+		told = told || p.settled() || p.news
+		if p.settled() || !p.read || bytes >= s.budget && bytes > 0 {
+			continue
+		}
+		upTo := p.answer.End
+		if s.follower == partition.NoBroker {
+			upTo = p.answer.HighWatermark
+		}
+		if p.from >= upTo {
+			continue
+		}
+		b, err := p.r.log.Read(p.from, upTo, min(p.max, max(s.budget-bytes, 1)))
+		if err != nil {
+			p.answer.Code = readCode(err)
+			if p.answer.Code == partition.StorageFailed {
+				s.n.logger.Error("read", "partition", p.r.name(), "offset", p.from, "error", err)
+			}
+			told = true
+			continue
+		}
+		data[i] = b
+		bytes += len(b)
+	}
+	return data, bytes, told
+}
+
+// refresh takes the snapshots anew, before the read. It reports whether a
+// follower has to be told of them.
+func (s *serving) refresh(p *served) bool {
+	role := p.r.standing.Load()
+	if !role.leads || role.epoch != p.epoch {
+		p.answer.Code = partition.NotLeader
+		return true
+	}
+	high, end := p.r.highWatermark(), p.r.log.End()
+	moved := high > p.answer.HighWatermark
+	p.answer.HighWatermark, p.answer.End, p.answer.Start = high, end, p.r.log.Start()
+	return moved && s.follower != partition.NoBroker
+}
+
+func (s *serving) park() {
+	for i := range s.parts {
+		p := &s.parts[i]
+		if p.r == nil || p.settled() || !p.read {
+			continue
+		}
+		s.unparkOne(p)
+		p.parked = &parked{wake: s.wake, follower: s.follower, epoch: p.epoch, from: p.from, told: p.answer.HighWatermark}
+		p.r.park(p.parked)
+	}
+}
+
+func (s *serving) unpark() {
+	for i := range s.parts {
+		s.unparkOne(&s.parts[i])
+	}
+}
+
+func (s *serving) unparkOne(p *served) {
+	if p.parked != nil {
+		p.r.unpark(p.parked)
+		p.parked = nil
+	}
+}
+
+func (s *serving) fetchResponse() replica.FetchResponse {
+	resp := replica.FetchResponse{Partitions: make([]replica.FetchAnswer, len(s.parts))}
+	for i := range s.parts {
+		resp.Partitions[i] = s.parts[i].answer
+	}
+	return resp
+}
