@@ -1,0 +1,153 @@
+package samsa
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync"
+
+	"github.com/samsalog/samsa/partition"
+	"github.com/samsalog/samsa/replica/control"
+	"github.com/samsalog/samsa/transport"
+)
+
+// A Client uses a cluster. It comes from [Broker.Client] or [Dial], and the two
+// differ in nothing but their way to the brokers. Its calls wait for leaders by
+// themselves; all of them may overlap.
+type Client struct {
+	cluster *cluster
+	release func() // what Dial made; nil for a broker's own client
+
+	mu     sync.Mutex // guards all below
+	closed bool
+	open   map[closer]struct{} // producers and consumers
+}
+
+// A closer is something that ends with the client, and gives up what it is about.
+type closer interface{ abandon() error }
+
+func newClient(c *cluster) *Client { return &Client{cluster: c, open: make(map[closer]struct{})} }
+
+// Dial connects to a cluster without being a broker. The client survives the
+// death of any broker, also of those in Addrs, as long as the cluster lives. ctx
+// bounds Dial alone.
+func Dial(ctx context.Context, cfg DialConfig) (*Client, error) {
+	if cfg.Transport == nil || len(cfg.Addrs) == 0 {
+		return nil, errors.New("samsa: dial: Transport and Addrs are needed")
+	}
+	if cfg.Logger == nil {
+		cfg.Logger = slog.New(slog.DiscardHandler)
+	}
+	l, err := cfg.Transport.Join("", nil)
+	if err != nil {
+		return nil, fmt.Errorf("samsa: dial: %w", err)
+	}
+	v := newRemoteView(cfg.Addrs, l, cfg.Logger)
+	if err := v.first(ctx); err != nil {
+		return nil, errors.Join(fmt.Errorf("samsa: dial %v: %w", cfg.Addrs, err), l.Close())
+	}
+	c := newClient(newCluster(v, func(ctx context.Context, to partition.Broker, f transport.Frame) (transport.Frame, error) {
+		return l.Call(ctx, transport.Addr(to.Addr), f)
+	}, cfg.Logger))
+	c.cluster.ended.Go(func() { v.run(c.cluster.ctx) })
+	c.release = func() { _ = l.Close() }
+	return c, nil
+}
+
+// Close closes the client's producers and consumers, and for a dialled client its
+// connections. Records that are still on their way are given up: flush first.
+// Again: no effect.
+func (c *Client) Close() error {
+	c.mu.Lock()
+	open := c.open
+	c.closed, c.open = true, nil
+	c.mu.Unlock()
+	var errs []error
+	for o := range open {
+		errs = append(errs, o.abandon())
+	}
+	c.cluster.close()
+	c.cluster.ended.Wait()
+	if c.release != nil {
+		c.release()
+	}
+	return errors.Join(errs...)
+}
+
+// own has o closed with the client.
+func (c *Client) own(o closer) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.closed {
+		return ErrClosed
+	}
+	c.open[o] = struct{}{}
+	return nil
+}
+
+func (c *Client) disown(o closer) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	delete(c.open, o)
+}
+
+// CreateTopic makes a topic. It waits until as many brokers are registered as there
+// are to be replicas, and until each partition has a leader. If the topic
+// is there with the same configuration it returns nil; zero fields match anything.
+// With another one the error matches [ErrTopicExists].
+func (c *Client) CreateTopic(ctx context.Context, cfg TopicConfig) error {
+	if cfg.Name == control.OffsetsTopic {
+		return fmt.Errorf("samsa: create topic %q: %w: the name is Samsa's own", cfg.Name, ErrInvalidTopic)
+	}
+	if err := cfg.Unimplemented(); err != nil {
+		return fmt.Errorf("samsa: create topic %q: %w", cfg.Name, err)
+	}
+	return c.cluster.createTopic(ctx, cfg)
+}
+
+// DeleteTopic is not supported yet: its error matches [ErrUnsupported].
+func (c *Client) DeleteTopic(_ context.Context, name string) error {
+	return fmt.Errorf("samsa: delete topic %q: %w", name, ErrUnsupported)
+}
+
+// Topics returns the names of all topics in rising order, without Samsa's own.
+func (c *Client) Topics() []string {
+	var names []string
+	for _, t := range c.cluster.view.Topics() {
+		if t.Config.Name != control.OffsetsTopic {
+			names = append(names, t.Config.Name)
+		}
+	}
+	return names
+}
+
+// Topic returns a handle of a topic, which need not exist.
+func (c *Client) Topic(name string) *Topic { return &Topic{c: c.cluster, name: name} }
+
+// Group returns a handle of a consumer group, which need not exist.
+func (c *Client) Group(name string) *Group { return &Group{c: c.cluster, name: name} }
+
+// A ClusterInfo is a cluster as one client sees it.
+type ClusterInfo struct {
+	Controller BrokerID // 0: none is known
+	Brokers    []BrokerInfo
+}
+
+// A BrokerInfo is one registered broker.
+type BrokerInfo struct {
+	ID     BrokerID
+	Epoch  int64 // of this incarnation
+	Addr   string
+	Rack   string
+	Fenced bool // it may neither lead nor stand in an ISR
+}
+
+// Cluster returns who is in the cluster, as far as this client knows.
+func (c *Client) Cluster() ClusterInfo {
+	info := ClusterInfo{Controller: c.cluster.view.Controller()}
+	for _, b := range c.cluster.view.Brokers() {
+		info.Brokers = append(info.Brokers, BrokerInfo{ID: b.ID, Epoch: int64(b.Epoch), Addr: b.Addr, Rack: b.Rack, Fenced: b.Fenced})
+	}
+	return info
+}

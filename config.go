@@ -1,0 +1,158 @@
+package samsa
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"time"
+
+	"github.com/samsalog/samsa/log"
+	"github.com/samsalog/samsa/replica/quorum"
+	"github.com/samsalog/samsa/transport"
+)
+
+// A Voter is a member of the quorum that agrees on the cluster's metadata.
+type Voter = quorum.Voter
+
+// A Config says how a broker works. The zero value is one broker, alone, in
+// memory. There is no listener unless Addr is given, and never a signal handler, a
+// global, an exit or a line on a terminal.
+type Config struct {
+	// ID names the broker, for good.
+	//
+	// Zero means 1. It must not be negative.
+	ID BrokerID
+
+	// Dir is the directory for all of the broker's data. It belongs to this broker.
+	//
+	// Empty means memory, unless FS is given.
+	Dir string
+
+	// FS is the disk.
+	//
+	// Nil means the operating system's if Dir is given, and memory if not.
+	FS log.FS
+
+	// Addr is where other brokers and clients reach this one, as Transport has it.
+	//
+	// Empty means nowhere: a broker alone.
+	Addr string
+
+	// Transport connects the brokers.
+	//
+	// Nil means none: a broker alone.
+	Transport transport.Transport
+
+	// Voters are the brokers that agree on the metadata, the same list at each: one
+	// or three. Two brokers cannot fail over safely. It counts at the first start;
+	// after that the list that was agreed on wins.
+	//
+	// Empty means this broker alone.
+	Voters []Voter
+
+	// Rack says where the broker stands, so that replicas are spread over racks.
+	//
+	// Empty means that it is not said.
+	Rack string
+
+	// SessionTimeout is how long the controller waits for a silent broker before it
+	// fences it. A broker whose link breaks is fenced at once.
+	//
+	// Zero means 3 s.
+	SessionTimeout time.Duration
+
+	// HeartbeatInterval is how often a broker tells the controller that it lives.
+	//
+	// Zero means 500 ms, or a sixth of SessionTimeout if that is given.
+	HeartbeatInterval time.Duration
+
+	// ElectionTimeout is how long the quorum waits for a silent leader, at least,
+	// and up to twice as long.
+	//
+	// Zero means 1 s.
+	ElectionTimeout time.Duration
+
+	// Logger takes what an operator may want to know.
+	//
+	// Nil is silent.
+	Logger *slog.Logger
+}
+
+func (c Config) withDefaults() Config {
+	if c.ID == 0 {
+		c.ID = 1
+	}
+	if c.SessionTimeout == 0 {
+		c.SessionTimeout = 3 * time.Second
+	}
+	if c.HeartbeatInterval == 0 {
+		c.HeartbeatInterval = c.SessionTimeout / 6
+	}
+	if c.ElectionTimeout == 0 {
+		c.ElectionTimeout = time.Second
+	}
+	if c.Logger == nil {
+		c.Logger = slog.New(slog.DiscardHandler)
+	}
+	return c
+}
+
+// validate reports every problem of a complete config at once.
+func (c Config) validate() error {
+	var errs []error
+	add := func(format string, args ...any) { errs = append(errs, fmt.Errorf(format, args...)) }
+	if c.ID < 0 {
+		add("ID is %d; broker ids begin at 1", c.ID)
+	}
+	if (c.Addr == "") != (c.Transport == nil) {
+		add("Addr %q and Transport go together: give both or none", c.Addr)
+	}
+	for name, d := range map[string]time.Duration{
+		"SessionTimeout": c.SessionTimeout, "HeartbeatInterval": c.HeartbeatInterval, "ElectionTimeout": c.ElectionTimeout,
+	} {
+		if d < 0 {
+			add("%s is %v", name, d)
+		}
+	}
+	if c.HeartbeatInterval > c.SessionTimeout/2 {
+		add("HeartbeatInterval is %v; it must be at most half of SessionTimeout, %v", c.HeartbeatInterval, c.SessionTimeout)
+	}
+	found := len(c.Voters) == 0
+	ids := make(map[BrokerID]bool)
+	for _, v := range c.Voters {
+		if v.ID < 1 || ids[v.ID] {
+			add("Voters names broker %d twice, or below 1", v.ID)
+		}
+		ids[v.ID] = true
+		if v.ID == c.ID {
+			found = true
+			if v.Addr != c.Addr {
+				add("Addr is %q; Voters has %q for broker %d", c.Addr, v.Addr, v.ID)
+			}
+		}
+	}
+	if len(c.Voters) > 0 && c.Transport == nil {
+		add("Voters needs a Transport")
+	}
+	if !found {
+		errs = append(errs, fmt.Errorf("broker %d is not among Voters: brokers that are no voters are %w yet", c.ID, ErrUnsupported))
+	}
+	if len(errs) > 0 {
+		return fmt.Errorf("samsa: bad Config: %w", errors.Join(errs...))
+	}
+	return nil
+}
+
+// A DialConfig says how a client without a broker reaches a cluster.
+type DialConfig struct {
+	// Addrs are brokers to ask first; one that answers is enough.
+	Addrs []string
+
+	// Transport is the cluster's.
+	Transport transport.Transport
+
+	// Logger takes what an operator may want to know.
+	//
+	// Nil is silent.
+	Logger *slog.Logger
+}

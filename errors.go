@@ -1,0 +1,58 @@
+package samsa
+
+import (
+	"errors"
+
+	"github.com/samsalog/samsa/log"
+	"github.com/samsalog/samsa/partition"
+	"github.com/samsalog/samsa/partition/produce"
+)
+
+// The errors that an application may meet, and what to do about each. Test with
+// [errors.Is]. Transient faults, such as a change of leader, are retried and not reported.
+var (
+	// ErrOutcomeUnknown: the record was sent and no final answer came: it may be in
+	// the log, or may yet come to be. Send it again if a repetition does no harm, or
+	// look for it. Every other error of a send says that the record is not in the log.
+	// When ctx has ended it matches ctx.Err() too.
+	ErrOutcomeUnknown error = produce.ErrOutcomeUnknown
+
+	// ErrTimeout: the delivery timeout passed. With ErrOutcomeUnknown beside it the
+	// record may be in the log; without, it is not: send it again when it is
+	// worth another try.
+	ErrTimeout error = produce.ErrTimeout
+
+	// ErrTooLarge: the record does not fit into a batch of its topic, or into the
+	// producer's buffer. Split it, or raise TopicConfig.MaxBatchBytes.
+	ErrTooLarge error = produce.ErrTooLarge
+
+	// ErrTopicExists: there is a topic of that name with another configuration.
+	ErrTopicExists error = partition.TopicExists
+
+	// ErrInvalidTopic: a topic's name or configuration is not possible; the text says
+	// what is wrong.
+	ErrInvalidTopic error = partition.InvalidTopic
+
+	// ErrUnknownTopic: no such topic. Create it first.
+	ErrUnknownTopic error = partition.UnknownTopic
+
+	// ErrNotEnoughReplicas: fewer replicas are in sync than MinISR, for the whole of
+	// the delivery timeout. Bring brokers back.
+	ErrNotEnoughReplicas error = partition.NotEnoughReplicas
+
+	// ErrOutOfRange: the offset has been removed, or was never written.
+	ErrOutOfRange error = partition.OutOfRange
+
+	// ErrUnsupported: this release cannot do that; the text names it.
+	ErrUnsupported error = partition.Unsupported
+
+	// ErrCorrupt: bytes on a disk, or from a peer, do not pass their checks. A
+	// *log.CorruptError in the chain names the file and the place.
+	ErrCorrupt = log.ErrCorrupt
+
+	// ErrClosed: the broker, client, producer or consumer has been closed.
+	ErrClosed = errors.New("samsa: closed")
+
+	// ErrInUse: another loop over the consumer's records is running.
+	ErrInUse = errors.New("samsa: consumer is in use by another loop")
+)

@@ -1,0 +1,131 @@
+package samsa
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/samsalog/samsa/group"
+	"github.com/samsalog/samsa/offsets"
+	"github.com/samsalog/samsa/partition"
+	"github.com/samsalog/samsa/replica/node"
+	"github.com/samsalog/samsa/transport"
+	"github.com/samsalog/samsa/transport/wire"
+)
+
+// The kinds of messages between clients and brokers. Those below are between
+// brokers; package node has them. A number is never used again for anything else.
+const (
+	kindMetadata transport.Kind = iota + 32
+	kindCreateTopic
+	kindProduce
+	kindRead
+	kindInfo
+	kindGroupHeartbeat
+	kindCommit
+	kindFetchOffsets
+	kindDescribeGroup
+)
+
+// handle answers what reaches the broker's transport node.
+func (b *Broker) handle(ctx context.Context, _ transport.Addr, f transport.Frame) (transport.Frame, error) {
+	select {
+	case <-b.started:
+	case <-ctx.Done():
+		return transport.Frame{}, context.Cause(ctx)
+	}
+	switch {
+	case f.Kind == transport.Kind(node.KindQuorum):
+		head, err := b.quorum.Handle(ctx, f.Head)
+		return transport.Frame{Kind: f.Kind, Head: head}, err
+	case f.Kind < kindMetadata:
+		m, err := b.node.Handle(ctx, node.Message{Kind: node.Kind(f.Kind), Head: f.Head, Data: f.Data})
+		return transport.Frame{Kind: f.Kind, Head: m.Head, Data: m.Data}, err
+	}
+	return b.serve(ctx, f)
+}
+
+// serve answers a client, which may be the broker's own. It is the table from the
+// kind of a message to what handles it.
+func (b *Broker) serve(ctx context.Context, f transport.Frame) (transport.Frame, error) {
+	switch f.Kind {
+	case kindMetadata:
+		return answer(f, partition.DecodeMetadataRequest, func(req partition.MetadataRequest) (partition.Image, [][]byte) {
+			return b.node.HandleMetadata(ctx, req), nil
+		}, (*partition.Image).Encode)
+	case kindCreateTopic:
+		return answer(f, partition.DecodeCreateTopicRequest, func(req partition.CreateTopicRequest) (partition.CreateTopicResponse, [][]byte) {
+			return b.node.HandleCreateTopic(ctx, req, newUUID()), nil
+		}, (*partition.CreateTopicResponse).Encode)
+	case kindProduce:
+		return answer(f, partition.DecodeProduceRequest, func(req partition.ProduceRequest) (partition.ProduceResponse, [][]byte) {
+			if len(f.Data) != 1 {
+				return partition.ProduceResponse{Code: partition.Malformed}, nil
+			}
+			return b.node.Produce(ctx, req, f.Data[0]), nil
+		}, (*partition.ProduceResponse).Encode)
+	case kindRead:
+		return answer(f, partition.DecodeReadRequest, func(req partition.ReadRequest) (partition.ReadResponse, [][]byte) {
+			return b.node.HandleRead(ctx, req)
+		}, (*partition.ReadResponse).Encode)
+	case kindInfo:
+		return answer(f, partition.DecodeInfoRequest, func(req partition.InfoRequest) (partition.InfoResponse, [][]byte) {
+			return b.node.HandleInfo(ctx, req), nil
+		}, (*partition.InfoResponse).Encode)
+	case kindGroupHeartbeat:
+		return answer(f, group.DecodeHeartbeatRequest, func(req group.HeartbeatRequest) (group.HeartbeatResponse, [][]byte) {
+			return b.groups.heartbeat(ctx, req), nil
+		}, (*group.HeartbeatResponse).Encode)
+	case kindCommit:
+		return answer(f, offsets.DecodeCommitRequest, func(req offsets.CommitRequest) (offsets.CommitResponse, [][]byte) {
+			return b.groups.commit(ctx, req), nil
+		}, (*offsets.CommitResponse).Encode)
+	case kindFetchOffsets:
+		return answer(f, offsets.DecodeFetchRequest, func(req offsets.FetchRequest) (offsets.FetchResponse, [][]byte) {
+			return b.groups.fetch(ctx, req), nil
+		}, (*offsets.FetchResponse).Encode)
+	case kindDescribeGroup:
+		return answer(f, group.DecodeDescribeRequest, func(req group.DescribeRequest) (group.DescribeResponse, [][]byte) {
+			return b.groups.describe(ctx, req), nil
+		}, (*group.DescribeResponse).Encode)
+	}
+	return transport.Frame{}, fmt.Errorf("samsa: message of unknown kind %d: %w", f.Kind, ErrUnsupported)
+}
+
+// answer decodes a request, has it handled, and encodes the response.
+func answer[Q, R any](f transport.Frame, decode func([]byte) (Q, error), handle func(Q) (R, [][]byte), encode func(*R, *wire.Writer)) (transport.Frame, error) {
+	req, err := decode(f.Head)
+	if err != nil {
+		return transport.Frame{}, err
+	}
+	resp, data := handle(req)
+	w := wire.NewWriter(nil)
+	encode(&resp, w)
+	return transport.Frame{Kind: f.Kind, Head: w.Bytes(), Data: data}, nil
+}
+
+// nodePeers is how package node reaches other brokers.
+type nodePeers struct{ b *Broker }
+
+func (p nodePeers) Call(ctx context.Context, addr string, m node.Message) (node.Message, error) {
+	f, err := p.b.call(ctx, addr, transport.Frame{Kind: transport.Kind(m.Kind), Head: m.Head, Data: m.Data})
+	if errors.Is(err, transport.ErrRefused) {
+		err = fmt.Errorf("%w: %w", node.ErrUnreachable, err)
+	}
+	return node.Message{Kind: m.Kind, Head: f.Head, Data: f.Data}, err
+}
+
+// quorumPeers is how the voters reach one another.
+type quorumPeers struct{ b *Broker }
+
+func (p quorumPeers) Call(ctx context.Context, addr string, msg []byte) ([]byte, error) {
+	f, err := p.b.call(ctx, addr, transport.Frame{Kind: transport.Kind(node.KindQuorum), Head: msg})
+	return f.Head, err
+}
+
+func (b *Broker) call(ctx context.Context, addr string, f transport.Frame) (transport.Frame, error) {
+	if b.link == nil {
+		return transport.Frame{}, fmt.Errorf("%w: this broker has no transport", transport.ErrRefused)
+	}
+	return b.link.Call(ctx, transport.Addr(addr), f)
+}

@@ -1,0 +1,210 @@
+package samsa
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/samsalog/samsa/partition/produce"
+)
+
+// A ProducerConfig says how a producer gathers and sends. The zero value waits for
+// every in-sync replica, and never waits to fill a batch.
+type ProducerConfig struct {
+	// Acks says when a record counts as sent.
+	//
+	// Zero is AcksAll.
+	Acks Acks
+
+	// Linger is how long the first record for an idle partition waits for company.
+	// While a batch is on its way the next one gathers in any case.
+	//
+	// Zero means not at all.
+	Linger time.Duration
+
+	// BatchBytes is the size at which a batch is full.
+	//
+	// Zero means 64 KiB.
+	BatchBytes int
+
+	// BufferBytes bounds what waits to be sent or answered. Above it the send
+	// calls block until there is room, or ctx ends.
+	//
+	// Zero means 32 MiB.
+	BufferBytes int
+
+	// DeliveryTimeout bounds how long a record is tried.
+	//
+	// Zero means 30 s.
+	DeliveryTimeout time.Duration
+
+	// Partitioner chooses a record's partition.
+	//
+	// Nil means [ByKey].
+	Partitioner Partitioner
+
+	// Compression of batches. None is supported yet.
+	//
+	// Zero is none.
+	Compression Compression
+
+	// Idempotent asks that a batch whose outcome was unknown stands in the log once
+	// at most. It is not supported yet.
+	//
+	// Zero is off.
+	Idempotent bool
+}
+
+// A Compression is a way to make batches smaller.
+type Compression uint8
+
+// NoCompression is the only one so far.
+const NoCompression Compression = 0
+
+// A Producer sends records. All its methods may be called at any time, from any
+// goroutine. Records of one goroutine for one partition keep their order.
+type Producer struct {
+	client *Client
+	p      *produce.Producer
+}
+
+// NewProducer makes a producer. Close it when it is no longer needed.
+func (c *Client) NewProducer(cfg ProducerConfig) (*Producer, error) {
+	var missing []error
+	if cfg.Compression != NoCompression {
+		missing = append(missing, fmt.Errorf("Compression: %w", ErrUnsupported))
+	}
+	if cfg.Idempotent {
+		missing = append(missing, fmt.Errorf("Idempotent: %w", ErrUnsupported))
+	}
+	if err := errors.Join(missing...); err != nil {
+		return nil, fmt.Errorf("samsa: bad ProducerConfig: %w", err)
+	}
+	p, err := produce.New(produce.Config{
+		Acks: cfg.Acks, Linger: cfg.Linger, BatchBytes: cfg.BatchBytes, BufferBytes: cfg.BufferBytes,
+		DeliveryTimeout: cfg.DeliveryTimeout, Partitioner: cfg.Partitioner,
+	}, c.cluster)
+	if err != nil {
+		return nil, fmt.Errorf("samsa: %w", err)
+	}
+	out := &Producer{client: c, p: p}
+	if err := c.own(out); err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+// Send sends one record and waits until it is as safe as Acks asks. The record
+// that it returns has its place filled in. ctx bounds buffering and delivery; when
+// it ends after the record has left, the error matches [ErrOutcomeUnknown] and
+// ctx.Err(). rec's slices are the caller's again when Send returns.
+func (p *Producer) Send(ctx context.Context, rec Record) (Record, error) {
+	placed, err := p.p.SendSync(ctx, rec.toProduce())
+	if err != nil {
+		return Record{}, p.wrap(err)
+	}
+	return rec.placed(placed), nil
+}
+
+// SendAsync sends one record. done, which may be nil, is called exactly once, in
+// order a partition, also if the record is refused at once; it must not block.
+// SendAsync blocks only while the buffer is full, and copies rec before it returns.
+func (p *Producer) SendAsync(ctx context.Context, rec Record, done func(Record, error)) {
+	p.p.Send(ctx, rec.toProduce(), func(placed produce.Placed, err error) {
+		switch {
+		case done == nil:
+		case err != nil:
+			done(Record{}, p.wrap(err))
+		default:
+			done(rec.placed(placed), nil)
+		}
+	})
+}
+
+// A BatchError says which records of a SendAll were not confirmed.
+type BatchError struct {
+	Errs []error // one a record, in their order; nil: it was sent
+}
+
+func (e *BatchError) Error() string {
+	n, first := 0, error(nil)
+	for _, err := range e.Errs {
+		if err != nil {
+			n++
+			if first == nil {
+				first = err
+			}
+		}
+	}
+	return fmt.Sprintf("samsa: %d of %d records were not confirmed: %s", n, len(e.Errs), strings.TrimPrefix(first.Error(), "samsa: "))
+}
+
+// Unwrap returns the errors of the records that have one.
+func (e *BatchError) Unwrap() []error {
+	var errs []error
+	for _, err := range e.Errs {
+		if err != nil {
+			errs = append(errs, err)
+		}
+	}
+	return errs
+}
+
+// SendAll sends records and waits for all of them. It returns them with their
+// places filled in; where one was not confirmed that is the zero Record, and the error is
+// a [*BatchError]. It is no transaction: each record fares by itself.
+func (p *Producer) SendAll(ctx context.Context, recs []Record) ([]Record, error) {
+	sent, errs := make([]Record, len(recs)), make([]error, len(recs))
+	all := make(chan struct{}, len(recs))
+	for i, rec := range recs {
+		p.SendAsync(ctx, rec, func(rec Record, err error) {
+			sent[i], errs[i] = rec, err
+			all <- struct{}{}
+		})
+	}
+	for range recs {
+		<-all
+	}
+	for _, err := range errs {
+		if err != nil {
+			return sent, &BatchError{Errs: errs}
+		}
+	}
+	return sent, nil
+}
+
+// Flush waits until every record sent before has been answered, or ctx ends.
+func (p *Producer) Flush(ctx context.Context) error { return p.p.Flush(ctx) }
+
+// Close waits until all that was sent has been answered or given up, which the
+// delivery timeout bounds, and refuses what comes later. Again: no effect.
+func (p *Producer) Close() error {
+	p.client.disown(p)
+	return p.close(context.Background())
+}
+
+// abandon gives up what is still on its way: its client is going.
+func (p *Producer) abandon() error {
+	ended, cancel := context.WithCancel(context.Background())
+	cancel()
+	if err := p.close(ended); !errors.Is(err, context.Canceled) {
+		return err
+	}
+	return nil
+}
+
+func (p *Producer) close(ctx context.Context) error {
+	if err := p.p.Close(ctx); err != nil {
+		return p.wrap(err)
+	}
+	return nil
+}
+
+func (p *Producer) wrap(err error) error {
+	if errors.Is(err, produce.ErrClosed) {
+		return fmt.Errorf("samsa: %w: %w", err, ErrClosed)
+	}
+	return fmt.Errorf("samsa: %w", err)
+}
