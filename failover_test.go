@@ -28,6 +28,8 @@ type load struct {
 	done   sync.WaitGroup
 	acked  atomic.Int64
 
+	started int // senders, so far
+
 	mu     sync.Mutex
 	places map[uint64]samsa.Record // by the number of the record
 }
@@ -35,9 +37,18 @@ type load struct {
 // startLoad starts senders that each send one record after another.
 func startLoad(ctx context.Context, t *testing.T, client *samsa.Client, senders int) *load {
 	l := &load{t: t, client: client, places: make(map[uint64]samsa.Record)}
-	producer, err := client.NewProducer(samsa.ProducerConfig{DeliveryTimeout: 2 * time.Minute})
-	require.NoError(t, err)
-	for s := range senders {
+	l.start(ctx, senders)
+	return l
+}
+
+// start starts more senders: those of a load that has been finished.
+func (l *load) start(ctx context.Context, senders int) {
+	l.stop.Store(false)
+	base := l.started
+	l.started += senders
+	producer, err := l.client.NewProducer(samsa.ProducerConfig{DeliveryTimeout: 2 * time.Minute})
+	require.NoError(l.t, err)
+	for s := base; s < l.started; s++ {
 		l.done.Go(func() {
 			for i := 0; !l.stop.Load(); i++ {
 				number := uint64(s)<<32 | uint64(i)
@@ -45,7 +56,7 @@ func startLoad(ctx context.Context, t *testing.T, client *samsa.Client, senders 
 				rec, err := producer.Send(ctx, samsa.Record{Topic: orders, Key: fmt.Appendf(nil, "%d-%d", s, i%7), Value: value})
 				if err != nil {
 					// The load waits out every failover, so nothing but the test's end stops it.
-					t.Errorf("sender %d, record %d: %v", s, i, err)
+					l.t.Errorf("sender %d, record %d: %v", s, i, err)
 					return
 				}
 				l.mu.Lock()
@@ -55,7 +66,6 @@ func startLoad(ctx context.Context, t *testing.T, client *samsa.Client, senders 
 			}
 		})
 	}
-	return l
 }
 
 // until waits for that many acknowledged records.
