@@ -195,7 +195,7 @@ func (b *Broker) Shutdown(ctx context.Context) error {
 // after Shutdown: no effect.
 func (b *Broker) Close() error {
 	b.closing.Do(func() {
-		b.client.Close()
+		_ = b.client.Close() // what it gives up it has told its callers
 		b.cancel()
 		<-b.done
 		var errs []error

@@ -49,7 +49,7 @@ func (c *coordinators) roleChanged(id partition.ID, topic string, led *node.Led)
 	ctx, cancel := context.WithCancel(context.Background())
 	k := &coordinator{cancel: cancel, service: group.NewService(group.ServiceConfig{Logger: c.b.cfg.Logger}, led, groupTopics{c.b})}
 	c.services[id.Partition] = k
-	c.running.Go(func() { k.service.Run(ctx) })
+	c.running.Go(func() { _ = k.service.Run(ctx) }) // it ends with ctx, and says just that
 }
 
 // watch has every service look at the topics again when the metadata has moved.

@@ -125,7 +125,7 @@ func (p *Partition) Records(ctx context.Context, from Offset) iter.Seq2[Record, 
 			fail(err)
 			return
 		}
-		defer c.Close(context.Background())
+		defer func() { _ = c.Close(context.Background()) }() // there is no group to leave
 		for rec, err := range c.Records(ctx) {
 			if err != nil {
 				fail(err)

@@ -191,11 +191,11 @@ func (s State) Validate() error {
 	return nil
 }
 
-// follows reports whether next may come directly after s: both epochs only rise,
+// follows reports whether s may come directly after before: both epochs only rise,
 // and two leaders never share one.
-func (next State) follows(s State) bool {
-	if next.PartitionEpoch-1 != s.PartitionEpoch || next.Validate() != nil {
+func (s State) follows(before State) bool {
+	if s.PartitionEpoch-1 != before.PartitionEpoch || s.Validate() != nil {
 		return false
 	}
-	return next.Epoch-1 == s.Epoch || next.Epoch == s.Epoch && next.Leader == s.Leader
+	return s.Epoch-1 == before.Epoch || s.Epoch == before.Epoch && s.Leader == before.Leader
 }

@@ -98,6 +98,7 @@ type (
 // Acks says when a produce request is answered.
 type Acks int8
 
+// The acks. Zero is the safest.
 const (
 	AcksAll    Acks = iota // committed: see Durability
 	AcksLeader             // written by the leader, and synced there if the topic is Synced

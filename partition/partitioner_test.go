@@ -22,7 +22,7 @@ func TestByKey(t *testing.T) {
 }
 
 func TestManualIsKnownByItsIdentity(t *testing.T) {
-	var chosen Partitioner = Manual
+	chosen := Manual
 	require.True(t, chosen == Manual)
 	require.False(t, ByKey == Manual)
 	_, ok := chosen.Partition([]byte("k"), 6)

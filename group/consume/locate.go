@@ -126,6 +126,7 @@ func (c *Consumer) beginning(p *part) (mark, bool) {
 		return mark{0, log.NoEpoch}, true
 	case At:
 		return mark{c.cfg.From, log.NoEpoch}, true
+	case Latest:
 	}
 	leaders, _ := c.cluster.Leaders([]partition.ID{p.id})
 	if leaders[0].Broker == partition.NoBroker {

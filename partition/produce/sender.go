@@ -74,6 +74,7 @@ func (q *queue) send(b *batch, data log.Batch, t *trial) outcome {
 			return outcome{first: resp.First, epoch: resp.Epoch}
 		case refused:
 			return outcome{err: t.fail(q.topic.name, q.id.Partition, nil)}
+		case again:
 		}
 		if err == nil && resp.Code == partition.UnknownTopic {
 			q.producer.forget(q.topic)

@@ -181,6 +181,7 @@ func roleOf(state raft.StateType) Role {
 		return Leader
 	case raft.StateCandidate, raft.StatePreCandidate:
 		return Candidate
+	case raft.StateFollower:
 	}
 	return Follower
 }
