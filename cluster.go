@@ -190,8 +190,12 @@ func (c *cluster) Produce(ctx context.Context, req partition.ProduceRequest, bat
 	f := encoded(kindProduce, req.Encode)
 	f.Data = [][]byte{batch}
 	got, err := c.call(ctx, st.Leader, f, c.leads(req.ID, st))
+	if errors.Is(err, transport.ErrRefused) {
+		c.moved(ctx, req.ID, st)
+		return partition.ProduceResponse{}, fmt.Errorf("%w: %w", produce.ErrNotSent, err)
+	}
 	if err != nil {
-		return partition.ProduceResponse{}, c.notSent(err)
+		return partition.ProduceResponse{}, err
 	}
 	resp, err := partition.DecodeProduceResponse(got.Head)
 	if err == nil {
@@ -200,12 +204,13 @@ func (c *cluster) Produce(ctx context.Context, req partition.ProduceRequest, bat
 	return resp, err
 }
 
-// notSent marks an error after which nothing can have been handled.
-func (c *cluster) notSent(err error) error {
-	if errors.Is(err, transport.ErrRefused) {
-		return fmt.Errorf("%w: %w", produce.ErrNotSent, err)
-	}
-	return err
+// moved waits, for a moment, until the metadata shows another leadership than that
+// of a broker who is not there: no attempt before can succeed.
+func (c *cluster) moved(ctx context.Context, id partition.ID, st partition.State) {
+	ctx, cancel := context.WithTimeout(ctx, fetchWait)
+	defer cancel()
+	still := c.leads(id, st)
+	_ = c.until(ctx, func() bool { return !still() })
 }
 
 // catchUp waits, for a moment, until this client's metadata is as new as that of a

@@ -1,3 +1,4 @@
+// Hello sends a record and reads it back.
 package main
 
 import (
