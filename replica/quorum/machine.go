@@ -74,6 +74,12 @@ func (m *machine) campaign() error {
 }
 
 // step hands raft a message of a peer. That raft ignores one is no error.
+// forget makes a follower leaderless, so that it may vote before it has been
+// silent for an election's time.
+func (m *machine) forget() error {
+	return m.fenced(m.node.ForgetLeader)
+}
+
 func (m *machine) step(msg *pb.Message) error {
 	return m.fenced(func() error {
 		_ = m.node.Step(msg) // only ever says that it had no use for the message

@@ -146,7 +146,8 @@ type Quorum struct {
 	inbox     chan []*pb.Message
 	hellos    chan helloCall
 	proposals chan *proposal
-	ended     chan struct{} // closed when Run takes nothing any more
+	gone      chan partition.BrokerID // room for one: who was found dead
+	ended     chan struct{}           // closed when Run takes nothing any more
 
 	running  atomic.Bool
 	greeting atomic.Pointer[greeting] // what Run last wished the others to be told
@@ -187,6 +188,7 @@ func Open(cfg Config, peers Peers, apply func(index log.Offset, data []byte)) (*
 		inbox:     make(chan []*pb.Message, 64), // so that peers rarely wait for a sync of ours
 		hellos:    make(chan helloCall),
 		proposals: make(chan *proposal),
+		gone:      make(chan partition.BrokerID, 1),
 		ended:     make(chan struct{}),
 		changed:   make(chan struct{}),
 		status:    Status{Self: cfg.Self, Voters: cfg.Voters, Term: log.NoEpoch},
@@ -217,6 +219,18 @@ func (q *Quorum) Watch() (Status, <-chan struct{}) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	return q.status, q.changed
+}
+
+// Gone says that nobody answers at a voter's address any more: its process has
+// ended. If that was the leader, its followers need not wait until its silence has
+// lasted for an election's time: they forget it and vote anew, one candidate after
+// another. A word of mouth alone is no ground for it, silence neither. A call
+// too many is harmless: a leader that lives goes on, or another is elected.
+func (q *Quorum) Gone(id partition.BrokerID) {
+	select {
+	case q.gone <- id:
+	default: // it has not dealt with the last one yet
+	}
 }
 
 // publish makes s known, and wakes those who wait for a change.

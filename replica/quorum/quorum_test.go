@@ -92,6 +92,40 @@ func TestNewLeaderAfterTheOldOneDies(t *testing.T) {
 	})
 }
 
+func TestDeadLeaderIsNotWaitedFor(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		m := newMachineRoom(t, 3)
+		m.start(1, 2, 3)
+		m.propose(m.leading(1, 2, 3), "0")
+		for round := range 4 {
+			dead := m.leading(1, 2, 3)
+			m.stopAll(dead)
+			var alive []partition.BrokerID
+			for id := partition.BrokerID(1); id <= 3; id++ {
+				if id != dead {
+					alive = append(alive, id)
+					m.rooms[id].q.Gone(dead)
+				}
+			}
+			begin := time.Now()
+			next := m.leading(alive...)
+			require.Less(t, time.Since(begin), 100*time.Millisecond)
+			m.propose(next, fmt.Sprint(round))
+			m.rooms[next].q.Gone(dead) // late news, and false ones
+			m.rooms[alive[0]].q.Gone(alive[0])
+			m.start(dead)
+			m.history(dead, round+2)
+		}
+		// Who is told so of a leader that lives finds no votes, and comes back to it.
+		leader := m.leading(1, 2, 3)
+		m.rooms[leader%3+1].q.Gone(leader)
+		time.Sleep(3 * time.Second)
+		require.Equal(t, leader, m.leading(1, 2, 3))
+		m.propose(leader, "end")
+		m.stopAll(1, 2, 3)
+	})
+}
+
 func TestAllDieAndComeBack(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		m := newMachineRoom(t, 3)

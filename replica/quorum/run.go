@@ -49,7 +49,7 @@ type runner struct {
 	reports chan report
 	ticks   <-chan time.Time
 	ticker  *time.Ticker
-	retry   *time.Timer // only while forming
+	retry   *time.Timer // while forming: ask again; later: campaign in a dead leader's place
 	wait    time.Duration
 
 	applied  uint64 // index and term of the newest applied entry
@@ -139,8 +139,14 @@ func (r *runner) turn() error {
 		}
 	case rep := <-r.reports:
 		err = r.hear(rep)
+	case id := <-r.q.gone:
+		err = r.succeed(id)
 	case <-r.retry.C:
-		r.askAgain()
+		if r.form.isFormed() {
+			err = r.stand()
+		} else {
+			r.askAgain()
+		}
 	}
 	if err != nil {
 		return err
@@ -227,6 +233,40 @@ func (r *runner) askAgain() {
 	}
 	r.wait = min(2*r.wait, lastRetry)
 	r.retry.Reset(r.wait)
+}
+
+// succeed prepares for the place of a leader that is dead. The followers stand one
+// after another, in the order of their ids: two candidates at once would share the votes.
+func (r *runner) succeed(dead partition.BrokerID) error {
+	if r.node == nil || r.status.Role != Follower || r.status.Leader != dead {
+		return nil
+	}
+	if err := r.node.forget(); err != nil {
+		return err
+	}
+	wait := firstStand * r.q.cfg.Tick / 100 // the others have to find out too
+	for _, v := range r.status.Voters {
+		if v.ID < r.q.cfg.Self && v.ID != dead {
+			wait += nextStand * r.q.cfg.Tick / 100
+		}
+	}
+	r.retry.Reset(wait)
+	return nil
+}
+
+// How long a follower of a dead leader waits before it stands, and for each that
+// stands before it: in hundredths of a tick.
+const (
+	firstStand = 5
+	nextStand  = 50
+)
+
+// stand campaigns, if nobody has been elected meanwhile.
+func (r *runner) stand() error {
+	if r.node == nil || r.status.Role != Follower || r.status.Leader != partition.NoBroker {
+		return nil
+	}
+	return r.node.campaign()
 }
 
 // take does what the former wants, in its order.
