@@ -107,6 +107,7 @@ func (b *Broker) start() {
 			err := f(ctx)
 			if err != nil {
 				failed <- err
+				b.node.Fail(err) // whatever failed: no mark of a clean stop
 			}
 			cancel() // one without the other is no broker
 		})
@@ -117,6 +118,9 @@ func (b *Broker) start() {
 	go func() {
 		running.Wait()
 		b.groups.close()
+		if b.link != nil {
+			_ = b.link.Close() // who has failed is not there for the others either
+		}
 		select {
 		case b.err = <-failed:
 		default:
@@ -198,12 +202,7 @@ func (b *Broker) Close() error {
 		_ = b.client.Close() // what it gives up it has told its callers
 		b.cancel()
 		<-b.done
-		var errs []error
-		if b.link != nil {
-			errs = append(errs, b.link.Close())
-		}
-		errs = append(errs, b.quorum.Close(), b.node.Close())
-		if err := errors.Join(errs...); err != nil {
+		if err := errors.Join(b.quorum.Close(), b.node.Close()); err != nil {
 			b.closeErr = fmt.Errorf("samsa: close broker %d: %w", b.cfg.ID, err)
 		}
 	})

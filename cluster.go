@@ -350,6 +350,7 @@ func (c *cluster) offsetsTopic(ctx context.Context) (partition.Topic, error) {
 func (c *cluster) createTopic(ctx context.Context, cfg TopicConfig) error {
 	waitsFor := ""
 	for {
+		_, changed := c.view.Changed()
 		resp, err := c.askController(ctx, cfg)
 		switch {
 		case ctx.Err() != nil:
@@ -368,13 +369,13 @@ func (c *cluster) createTopic(ctx context.Context, cfg TopicConfig) error {
 		if err == nil && resp.Text != "" {
 			waitsFor = resp.Text + ": "
 		}
-		_ = c.pause(ctx)
+		_ = c.pause(ctx, changed)
 	}
 }
 
-// pause waits for newer metadata, or a moment. It returns why there is no going on.
-func (c *cluster) pause(ctx context.Context) error {
-	_, changed := c.view.Changed()
+// pause waits for metadata newer than when changed was asked for, or a moment. It
+// returns why there is no going on.
+func (c *cluster) pause(ctx context.Context, changed <-chan struct{}) error {
 	timer := time.NewTimer(10 * time.Millisecond)
 	defer timer.Stop()
 	select {

@@ -57,6 +57,7 @@ func (g *Group) Name() string { return g.name }
 // [ErrUnknownGroup] if there is no such group.
 func (g *Group) Info(ctx context.Context) (GroupInfo, error) {
 	for {
+		_, changed := g.c.view.Changed()
 		resp, err := g.c.describe(ctx, g.name)
 		switch {
 		case err == nil && resp.Code == partition.OK:
@@ -64,7 +65,7 @@ func (g *Group) Info(ctx context.Context) (GroupInfo, error) {
 		case err == nil && !resp.Code.Retriable():
 			return GroupInfo{}, fmt.Errorf("samsa: group %q: %w", g.name, resp.Code)
 		}
-		if err := g.c.pause(ctx); err != nil {
+		if err := g.c.pause(ctx, changed); err != nil {
 			return GroupInfo{}, fmt.Errorf("samsa: group %q: %w", g.name, err)
 		}
 	}

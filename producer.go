@@ -35,7 +35,9 @@ type ProducerConfig struct {
 	// Zero means 32 MiB.
 	BufferBytes int
 
-	// DeliveryTimeout bounds how long a record is tried.
+	// DeliveryTimeout bounds how long a record is tried, once there is room for it in
+	// the buffer. The first record for a topic may wait as long before that, until
+	// the topic is known.
 	//
 	// Zero means 30 s.
 	DeliveryTimeout time.Duration

@@ -91,6 +91,7 @@ func (p *Partition) Info(ctx context.Context) (PartitionInfo, error) {
 	}
 	id := partition.ID{Topic: found.ID, Partition: p.n}
 	for {
+		_, changed := p.t.c.view.Changed()
 		st, _ := p.t.c.view.State(id)
 		info := PartitionInfo{
 			ID: p.n, Leader: st.Leader, Epoch: st.Epoch, PartitionEpoch: int(st.PartitionEpoch),
@@ -105,7 +106,7 @@ func (p *Partition) Info(ctx context.Context) (PartitionInfo, error) {
 			info.Epoch, info.Start, info.HighWatermark, info.End = resp.Epoch, resp.Start, resp.HighWatermark, resp.End
 			return info, nil
 		}
-		if err := p.t.c.pause(ctx); err != nil {
+		if err := p.t.c.pause(ctx, changed); err != nil {
 			return info, fmt.Errorf("samsa: partition %s/%d: %w", p.t.name, p.n, err)
 		}
 	}

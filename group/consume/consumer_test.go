@@ -707,6 +707,32 @@ func TestPartitionThatComesDoesNotWaitForAParkedRead(t *testing.T) {
 	})
 }
 
+// Two requests that are in somebody's way become old enough at different moments:
+// the consumer must wait for both without waking itself by turns.
+func TestTwoParkedReadsAreWaitedFor(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFake()
+		for n := range 4 {
+			f.leader[at(n)] = Leader{Broker: partition.BrokerID(1 + n%2), Epoch: 1}
+		}
+		c := start(t, Config{Partitions: []Place{place(0), place(1), place(2), place(3)}, MaxWait: time.Minute}, f)
+		go func() {
+			time.Sleep(time.Second)
+			_ = c.Pause(place(2), place(3))
+			for _, n := range []int{2, 3, 0, 1} { // the last two reads leave at two moments
+				f.write(at(n), 1)
+				time.Sleep(500 * time.Microsecond)
+			}
+			f.with(func() { f.looks = 0 })
+			_ = c.Resume(place(2), place(3))
+		}()
+		began := time.Now()
+		require.Len(t, take(t, t.Context(), c, 4), 4)
+		require.Less(t, time.Since(began), 1010*time.Millisecond)
+		f.with(func() { require.Less(t, f.looks, 100) })
+	})
+}
+
 func TestConfigIsChecked(t *testing.T) {
 	for name, cfg := range map[string]Config{
 		"Partitions":     {},

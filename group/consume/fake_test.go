@@ -28,6 +28,7 @@ type fakeCluster struct {
 	logs       map[partition.ID]*fakeLog
 	arrived    chan struct{} // closed when records come
 	reads      int
+	looks      int           // at the leaders, since the test has last set it to 0
 	delay      time.Duration // of an answer to a read
 	commits    map[partition.ID]log.Offset
 	requests   []offsets.CommitRequest
@@ -134,6 +135,9 @@ func (f *fakeCluster) Topics(names []string) ([]Topic, <-chan struct{}) {
 func (f *fakeCluster) Leaders(ids []partition.ID) ([]Leader, <-chan struct{}) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
+	if f.looks++; f.looks > 10_000 {
+		panic("the consumer spins") // virtual time would stand still for ever
+	}
 	var leaders []Leader
 	for _, id := range ids {
 		l, ok := f.leader[id]

@@ -134,9 +134,11 @@ func (c *Consumer) buffered() int {
 // hurry makes way for a new request where one is parked; the caller holds mu.
 func (c *Consumer) hurry(f *flight, now time.Time) {
 	if at := f.started.Add(parked); now.Before(at) {
-		if !at.Equal(c.fetching.lookAt) {
+		// Only a moment that is earlier than the one in view is news: run itself comes
+		// this way, and two requests must not keep waking it by turns.
+		if look := c.fetching.lookAt; !now.Before(look) || at.Before(look) {
 			c.fetching.lookAt = at
-			signal(c.kick) // once: run itself comes this way
+			signal(c.kick)
 		}
 		return
 	}

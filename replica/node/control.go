@@ -3,7 +3,6 @@ package node
 import (
 	"context"
 	"errors"
-	"fmt"
 	"time"
 
 	"github.com/samsalog/samsa/log"
@@ -46,10 +45,14 @@ func (n *Node) lead(term log.Epoch) {
 		return
 	}
 	n.leads = true
+	n.reign++
 	brokers := n.table.Brokers()
 	n.mu.Unlock()
 	n.logger.Info("controller active", "broker", n.self, "term", term)
 	n.command(control.Lead{})
+	n.mu.Lock()
+	n.moved() // for those in awaitReign
+	n.mu.Unlock()
 	// A broker that died together with the controller before is not waited for.
 	for _, b := range brokers {
 		if !b.Fenced && b.ID != n.self {
@@ -71,21 +74,22 @@ func (n *Node) resign() {
 // command steps the controller with an input that wants no answer.
 func (n *Node) command(in control.Input) {
 	n.mu.Lock()
-	out := n.control.Step(time.Now(), in)
+	out, reign := n.control.Step(time.Now(), in), n.reign
 	n.mu.Unlock()
-	n.carryControl(out)
+	n.carryControl(out, reign)
 }
 
 // ask steps the controller with a request, and waits for its reply.
 func (n *Node) ask(ctx context.Context, request func(token uint64) control.Input) (any, error) {
+	n.awaitReign(ctx)
 	reply := make(chan any, 1)
 	n.mu.Lock()
 	n.token++
 	token := n.token
 	n.replies[token] = reply
-	out := n.control.Step(time.Now(), request(token))
+	out, reign := n.control.Step(time.Now(), request(token)), n.reign
 	n.mu.Unlock()
-	n.carryControl(out)
+	n.carryControl(out, reign)
 	select {
 	case v := <-reply:
 		return v, nil
@@ -98,11 +102,34 @@ func (n *Node) ask(ctx context.Context, request func(token uint64) control.Input
 	return nil, errNotController
 }
 
-// carryControl carries out the controller's orders.
-func (n *Node) carryControl(out control.Output) {
+// awaitReign waits while this broker's voter has been elected and does not act as
+// controller yet: a request that came with the news of the election would be
+// turned away, and nothing would tell its sender when to come again.
+func (n *Node) awaitReign(ctx context.Context) {
+	for {
+		n.mu.RLock()
+		acts, moved := n.control.Leading(), n.changed
+		n.mu.RUnlock()
+		st, changed := n.quorum.Watch()
+		if acts || st.Leader != n.self {
+			return
+		}
+		select {
+		case <-moved:
+		case <-changed:
+		case <-ctx.Done():
+			return
+		case <-n.ctx.Done():
+			return
+		}
+	}
+}
+
+// carryControl carries out the orders that the controller gave in one of its reigns.
+func (n *Node) carryControl(out control.Output, reign uint64) {
 	if len(out.Propose) > 0 {
 		data := partition.EncodeRecords(out.Propose)
-		n.workers.Go(func() { n.proposeEntry(data) })
+		n.workers.Go(func() { n.proposeEntry(data, reign) })
 	}
 	for _, r := range out.Replies {
 		n.mu.Lock()
@@ -121,7 +148,7 @@ func (n *Node) carryControl(out control.Output) {
 	}
 }
 
-func (n *Node) proposeEntry(data []byte) {
+func (n *Node) proposeEntry(data []byte, reign uint64) {
 	_, err := n.quorum.Propose(n.ctx, data)
 	switch {
 	case err == nil:
@@ -130,8 +157,21 @@ func (n *Node) proposeEntry(data []byte) {
 		n.logger.Debug("proposal", "error", err)
 	default:
 		n.logger.Debug("proposal", "error", err)
-		n.command(control.Dropped{})
+		n.dropped(reign)
 	}
+}
+
+// dropped tells the controller that its proposal came to nothing, unless that was
+// in an earlier reign: the one under way now is another.
+func (n *Node) dropped(reign uint64) {
+	n.mu.Lock()
+	if n.reign != reign {
+		n.mu.Unlock()
+		return
+	}
+	out := n.control.Step(time.Now(), control.Dropped{})
+	n.mu.Unlock()
+	n.carryControl(out, reign)
 }
 
 // probe asks whether a broker whose link broke is still there. Only a refusal
@@ -209,149 +249,3 @@ func (n *Node) alterISR(alter replica.AlterISR) (replica.AlterISRAnswer, error) 
 type inputOp struct{ in replica.Input }
 
 func (o *inputOp) perform(r *Replica, now time.Time) { r.step(now, o.in) }
-
-// Handle answers a message of another broker. It returns soon after ctx has ended.
-func (n *Node) Handle(ctx context.Context, m Message) (Message, error) {
-	w := wire.NewWriter(nil)
-	var data [][]byte
-	var err error
-	switch m.Kind {
-	case KindPing:
-	case KindFetch:
-		var req replica.FetchRequest
-		if req, err = replica.DecodeFetchRequest(m.Head); err == nil {
-			var resp replica.FetchResponse
-			resp, data = n.HandleFetch(ctx, req)
-			resp.Encode(w)
-		}
-	case KindRegister:
-		err = n.handleRegister(ctx, m.Head, w)
-	case KindHeartbeat:
-		err = n.handleHeartbeat(ctx, m.Head, w)
-	case KindAlterISR:
-		err = n.handleAlterISR(ctx, m.Head, w)
-	case KindLogEnds:
-		err = n.handleLogEnds(m.Head, w)
-	default:
-		err = fmt.Errorf("node: message of unknown kind %d", m.Kind)
-	}
-	return Message{Kind: m.Kind, Head: w.Bytes(), Data: data}, err
-}
-
-func (n *Node) handleRegister(ctx context.Context, head []byte, w *wire.Writer) error {
-	req, err := control.DecodeRegisterRequest(head)
-	if err != nil {
-		return err
-	}
-	v, err := n.ask(ctx, func(token uint64) control.Input {
-		return control.Register{Token: token, RegisterRequest: req}
-	})
-	resp := control.RegisterResponse{Code: partition.NotController}
-	if got, ok := v.(control.RegisterResponse); ok && err == nil {
-		resp = got
-	}
-	resp.Encode(w)
-	return nil
-}
-
-func (n *Node) handleHeartbeat(ctx context.Context, head []byte, w *wire.Writer) error {
-	req, err := control.DecodeHeartbeatRequest(head)
-	if err != nil {
-		return err
-	}
-	v, err := n.ask(ctx, func(token uint64) control.Input {
-		return control.Heartbeat{Token: token, HeartbeatRequest: req}
-	})
-	resp := control.HeartbeatResponse{Code: partition.NotController}
-	if got, ok := v.(control.HeartbeatResponse); ok && err == nil {
-		resp = got
-	}
-	if resp.Code == partition.OK && !resp.Fenced {
-		n.keep(ctx, req)
-	}
-	resp.Encode(w)
-	return nil
-}
-
-// keep holds a heartbeat for the interval. It is the link to its broker: when it
-// breaks, the broker is probed, and fenced at once if it is gone.
-func (n *Node) keep(ctx context.Context, req control.HeartbeatRequest) {
-	timer := time.NewTimer(n.cfg.HeartbeatInterval)
-	defer timer.Stop()
-	_, elected := n.quorum.Watch()
-	select {
-	case <-timer.C:
-	case <-elected: // the controller may be another now
-	case <-n.ctx.Done():
-	case <-ctx.Done():
-		if b, ok := n.Broker(req.Broker); ok && b.Epoch == req.Epoch && n.ctx.Err() == nil {
-			n.workers.Go(func() { n.probe(b) })
-		}
-	}
-}
-
-func (n *Node) handleAlterISR(ctx context.Context, head []byte, w *wire.Writer) error {
-	req, err := replica.DecodeAlterISR(head)
-	if err != nil {
-		return err
-	}
-	v, err := n.ask(ctx, func(token uint64) control.Input { return control.Alter{Token: token, AlterISR: req} })
-	resp := replica.AlterISRAnswer{Code: partition.NotController}
-	if got, ok := v.(replica.AlterISRAnswer); ok && err == nil {
-		resp = got
-	}
-	resp.Encode(w)
-	return nil
-}
-
-// HandleCreateTopic answers a client's wish, if this broker runs the controller.
-func (n *Node) HandleCreateTopic(ctx context.Context, req partition.CreateTopicRequest, id partition.UUID) partition.CreateTopicResponse {
-	v, err := n.ask(ctx, func(token uint64) control.Input {
-		return control.CreateTopic{Token: token, Config: req.Config, Topic: id}
-	})
-	if got, ok := v.(partition.CreateTopicResponse); ok && err == nil {
-		return got
-	}
-	return partition.CreateTopicResponse{Code: partition.NotController, Controller: n.quorum.Status().Leader}
-}
-
-func (n *Node) handleLogEnds(head []byte, w *wire.Writer) error {
-	req, err := control.DecodeLogEndsRequest(head)
-	if err != nil {
-		return err
-	}
-	resp := control.LogEndsResponse{Broker: n.self, Epoch: n.Epoch()}
-	if req.Broker != n.self || req.Epoch != resp.Epoch {
-		resp.Code = partition.StaleBroker
-		req.IDs = nil
-	}
-	for _, id := range req.IDs {
-		if end, ok := n.logEnd(id); ok {
-			resp.Ends = append(resp.Ends, end)
-		}
-	}
-	resp.Encode(w)
-	return nil
-}
-
-// logEnd says how complete this broker's copy of a partition is, by what counts
-// for an acknowledgement there.
-func (n *Node) logEnd(id partition.ID) (control.LogEnd, bool) {
-	n.mu.RLock()
-	defer n.mu.RUnlock()
-	topic, _ := n.table.TopicByID(id.Topic)
-	l := n.found[id].log
-	switch r := n.replicas[id]; {
-	case n.found[id].damage != nil:
-		return control.LogEnd{ID: id, Damaged: true}, true
-	case r != nil:
-		l = r.log
-	case l == nil:
-		return control.LogEnd{}, false // it is being opened: the controller asks again
-	}
-	end := l.End()
-	if topic.Config.Durability == partition.Synced {
-		end = l.Flushed()
-	}
-	return control.LogEnd{ID: id, LastEpoch: l.LastEpoch(), End: end}, true
-}

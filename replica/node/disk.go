@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io/fs"
 	"path/filepath"
+	"syscall"
 
 	"github.com/samsalog/samsa/log"
 	"github.com/samsalog/samsa/partition"
@@ -21,7 +22,8 @@ import (
 // and in each partition's directory, beside its log's files:
 //
 //	partition    version 1: topic id 16 bytes, partition int32, durability uint8,
-//	             segment bytes int64, topic name. Written before the log's first file.
+//	             segment bytes int64, largest batch int32, topic name. Written before
+//	             the log's first file.
 //
 // All are written as log.WriteFile does. Integers are big-endian.
 const (
@@ -44,12 +46,32 @@ type found struct {
 	damage  error // its log does not open
 }
 
+// makeDir makes a directory, durably: those above it that had to be made too.
+func makeDir(fsys log.FS, dir string) error {
+	made := []string{}
+	for at := dir; ; at = filepath.Dir(at) {
+		if _, err := fsys.ReadDir(at); filepath.Dir(at) == at || !errors.Is(err, fs.ErrNotExist) {
+			break
+		}
+		made = append(made, at)
+	}
+	if err := fsys.MkdirAll(dir); err != nil {
+		return err
+	}
+	for i := len(made) - 1; i >= 0; i-- {
+		if err := fsys.SyncDir(filepath.Dir(made[i])); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // identify reads who keeps the directory, or makes it self's.
 func identify(fsys log.FS, dir string, self partition.BrokerID, fresh partition.UUID) (partition.UUID, error) {
 	name := filepath.Join(dir, brokerFile)
 	b, err := log.ReadFile(fsys, name, brokerMagic, fileVersion)
 	if errors.Is(err, fs.ErrNotExist) {
-		if err := fsys.MkdirAll(dir); err != nil {
+		if err := makeDir(fsys, dir); err != nil {
 			return partition.UUID{}, err
 		}
 		w := wire.NewWriter(nil)
@@ -112,23 +134,20 @@ func (n *Node) openFound(clean bool) error {
 	}
 	for _, name := range names {
 		dir := filepath.Join(n.cfg.Dir, name)
-		b, err := log.ReadFile(n.cfg.FS, filepath.Join(dir, partitionFile), partMagic, fileVersion)
-		if err != nil {
-			if errors.Is(err, log.ErrCorrupt) || errors.Is(err, log.ErrNewer) {
-				return fmt.Errorf("node: %s: %w", dir, err)
-			}
+		id, topic, err := readPartition(n.cfg.FS, dir)
+		if errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.ENOTDIR) {
 			continue // not a partition's directory
 		}
-		r := wire.NewReader(b)
-		id := partition.ID{Topic: r.ID(), Partition: partition.PartitionID(r.Int32())}
-		durability := partition.Durability(r.Uint8())
-		segment := r.Int64()
-		topic := r.String(1 << 10)
-		if err := r.Done(); err != nil {
+		if err != nil {
+			// To pass it over would have the partition begin anew.
 			return fmt.Errorf("node: %s: %w", dir, err)
 		}
-		f := found{topic: topic}
-		l, recovery, err := log.Open(n.cfg.FS, dir, n.logConfig(segment))
+		if _, twice := n.found[id]; twice {
+			return fmt.Errorf("node: %s: partition %v has another directory too", dir, id)
+		}
+		n.dirs[name] = id
+		f := found{topic: topic.Name}
+		l, recovery, err := log.Open(n.cfg.FS, dir, n.logConfig(topic))
 		switch {
 		case errors.Is(err, log.ErrCorrupt):
 			f.damage, f.suspect = err, true
@@ -137,7 +156,7 @@ func (n *Node) openFound(clean bool) error {
 			return fmt.Errorf("node: open %s: %w", name, err)
 		default:
 			f.log = l
-			f.suspect = recovery.Lost || !clean && durability != partition.Synced
+			f.suspect = recovery.Lost || !clean && topic.Durability != partition.Synced
 		}
 		n.found[id] = f
 	}
@@ -152,24 +171,50 @@ func (n *Node) openReplica(id partition.ID, topic partition.TopicConfig) (*Repli
 		}
 		return newReplica(n, id, topic, f.log), nil
 	}
-	dir := filepath.Join(n.cfg.Dir, dirName(topic.Name, id.Partition))
-	if err := n.cfg.FS.MkdirAll(dir); err != nil {
+	name := dirName(topic.Name, id.Partition)
+	if owner, taken := n.dirs[name]; taken && owner != id {
+		// Another topic of that name, in a cluster that is gone, has left it behind.
+		name = fmt.Sprintf("%s~%x", name, id.Topic[:4])
+	}
+	dir := filepath.Join(n.cfg.Dir, name)
+	if err := n.cfg.FS.MkdirAll(dir); err != nil { // the log sees to its being durable
 		return nil, err
 	}
+	if err := writePartition(n.cfg.FS, dir, id, topic); err != nil {
+		return nil, err
+	}
+	l, _, err := log.Open(n.cfg.FS, dir, n.logConfig(topic))
+	if err != nil {
+		return nil, err
+	}
+	n.dirs[name] = id
+	return newReplica(n, id, topic, l), nil
+}
+
+func writePartition(fsys log.FS, dir string, id partition.ID, topic partition.TopicConfig) error {
 	w := wire.NewWriter(nil)
 	w.ID(id.Topic)
 	w.Int32(int32(id.Partition))
 	w.Uint8(uint8(topic.Durability))
 	w.Int64(topic.SegmentBytes)
+	w.Int32(int32(topic.MaxBatchBytes))
 	w.String(topic.Name)
-	if err := log.WriteFile(n.cfg.FS, filepath.Join(dir, partitionFile), partMagic, fileVersion, w.Bytes()); err != nil {
-		return nil, err
-	}
-	l, _, err := log.Open(n.cfg.FS, dir, n.logConfig(topic.SegmentBytes))
+	return log.WriteFile(fsys, filepath.Join(dir, partitionFile), partMagic, fileVersion, w.Bytes())
+}
+
+// readPartition returns what writePartition wrote: of the topic's config no more
+// than opening the log takes.
+func readPartition(fsys log.FS, dir string) (partition.ID, partition.TopicConfig, error) {
+	b, err := log.ReadFile(fsys, filepath.Join(dir, partitionFile), partMagic, fileVersion)
 	if err != nil {
-		return nil, err
+		return partition.ID{}, partition.TopicConfig{}, err
 	}
-	return newReplica(n, id, topic, l), nil
+	r := wire.NewReader(b)
+	id := partition.ID{Topic: r.ID(), Partition: partition.PartitionID(r.Int32())}
+	topic := partition.TopicConfig{
+		Durability: partition.Durability(r.Uint8()), SegmentBytes: r.Int64(), MaxBatchBytes: int(r.Int32()), Name: r.String(1 << 10),
+	}
+	return id, topic, r.Done()
 }
 
 // takeFound takes a partition that was there; a damaged one stays.
@@ -183,6 +228,6 @@ func (n *Node) takeFound(id partition.ID) (found, bool) {
 	return f, ok
 }
 
-func (n *Node) logConfig(segment int64) log.Config {
-	return log.Config{SegmentBytes: segment, Flushes: n.flushes}
+func (n *Node) logConfig(t partition.TopicConfig) log.Config {
+	return log.Config{SegmentBytes: t.SegmentBytes, MaxBatchBytes: t.MaxBatchBytes, Flushes: n.flushes}
 }

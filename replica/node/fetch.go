@@ -2,6 +2,7 @@ package node
 
 import (
 	"context"
+	"errors"
 	"slices"
 	"sync"
 	"time"
@@ -18,25 +19,33 @@ import (
 type fetcher struct {
 	n      *Node
 	leader partition.BrokerID
+	turn   chan struct{} // room for one: held while a request is put together
 
 	mu      sync.Mutex // guards all below; held for a few instructions only
 	parts   []*Replica
+	next    int // of parts, to come first in the next fetch
 	running bool
 	kicked  bool
 	kick    context.CancelFunc // ends the fetch under way, so that the next sees new partitions
-	seq     int64
-	acks    []*Replica // flushed since the leader was last told
+	acks    []*Replica         // flushed since the leader was last told
 	acking  bool
+
+	seq int64 // of who holds the turn
 }
 
 const (
 	fetchBytes     = 8 << 20 // of one fetch
 	partitionBytes = 1 << 20 // of one partition in it
+
+	quick = time.Millisecond // an answer that comes faster was not parked
 )
+
+var errNothing = errors.New("node: nothing to fetch now")
 
 // follow adds a replica to the fetcher of its leader.
 func (n *Node) follow(r *Replica, leader partition.BrokerID) {
 	f := n.fetcher(leader)
+	r.fetcher = f
 	f.mu.Lock()
 	f.parts = append(f.parts, r)
 	start := !f.running
@@ -48,8 +57,7 @@ func (n *Node) follow(r *Replica, leader partition.BrokerID) {
 	}
 }
 
-func (n *Node) unfollow(r *Replica, leader partition.BrokerID) {
-	f := n.fetcher(leader)
+func (f *fetcher) remove(r *Replica) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.parts = slices.DeleteFunc(f.parts, func(q *Replica) bool { return q == r })
@@ -75,7 +83,9 @@ func (f *fetcher) begin() (parts []*Replica, ctx context.Context, ok bool) {
 	}
 	f.kicked = false
 	ctx, f.kick = context.WithTimeout(f.n.ctx, f.n.cfg.FetchWait+f.n.cfg.CallTimeout)
-	return slices.Clone(f.parts), ctx, true
+	// Who comes last may get nothing when the others fill the answer.
+	f.next = (f.next + 1) % len(f.parts)
+	return slices.Concat(f.parts[f.next:], f.parts[:f.next]), ctx, true
 }
 
 func (f *fetcher) end() {
@@ -85,29 +95,26 @@ func (f *fetcher) end() {
 	f.kick = nil
 }
 
-func (f *fetcher) nextSequence() int64 {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	f.seq++
-	return f.seq
-}
-
 func (f *fetcher) run() {
-	backoff := time.Duration(0)
+	var backoff time.Duration
+	var empty int // answers in a row that came at once and said nothing
 	for {
 		parts, ctx, ok := f.begin()
 		if !ok {
 			return
 		}
-		progress, err := f.round(ctx, parts)
-		if err != nil && !f.wasKicked() {
-			f.n.logger.Debug("fetch", "leader", f.leader, "error", err)
-		}
+		begun := time.Now()
+		learned, err := f.round(ctx, parts)
 		switch {
-		case progress:
-			backoff = 0
+		case err == nil && (learned || time.Since(begun) >= quick):
+			backoff, empty = 0, 0
+		case err == nil && empty == 0:
+			empty = 1 // it may have crossed an ack, which made it the older one
 		default:
-			backoff = min(max(2*backoff, time.Millisecond), 100*time.Millisecond)
+			if err != nil && err != errNothing && !f.wasKicked() {
+				f.n.logger.Debug("fetch", "leader", f.leader, "error", err)
+			}
+			backoff = min(max(2*backoff, quick), 100*time.Millisecond)
 			f.pause(ctx, backoff)
 		}
 		f.end()
@@ -130,30 +137,41 @@ func (f *fetcher) pause(ctx context.Context, d time.Duration) {
 	}
 }
 
-// round is one fetch of all that wants to be fetched now. It reports whether the
-// next one may follow at once.
-func (f *fetcher) round(ctx context.Context, parts []*Replica) (progress bool, err error) {
-	req := replica.FetchRequest{
-		From: f.n.self, BrokerEpoch: f.n.Epoch(),
-		MaxWaitMs: int32(f.n.cfg.FetchWait / time.Millisecond), MinBytes: 1, MaxBytes: fetchBytes,
-	}
+// ask puts a request together from what replicas want to be fetched now. Their
+// state is read and the request numbered in one turn, so that a request of a higher
+// number never says less of a replica.
+func (f *fetcher) ask(parts []*Replica, maxBytes int32) (replica.FetchRequest, []*Replica) {
+	f.turn <- struct{}{}
+	defer func() { <-f.turn }()
+	req := replica.FetchRequest{From: f.n.self, BrokerEpoch: f.n.Epoch()}
 	asked := make([]*Replica, 0, len(parts))
 	for _, r := range parts {
-		o := &requestOp{leader: f.leader, max: partitionBytes, done: make(chan struct{})}
+		o := &requestOp{leader: f.leader, max: maxBytes, done: make(chan struct{})}
 		r.do(o)
 		<-o.done
-		switch {
-		case o.ok:
+		if o.ok {
 			asked = append(asked, r)
 			req.Partitions = append(req.Partitions, o.part)
-		default:
-			req.MaxWaitMs = min(req.MaxWaitMs, 20) // it is delayed: ask it again soon
 		}
 	}
-	if len(asked) == 0 || req.BrokerEpoch == 0 {
-		return false, nil
+	if len(asked) > 0 {
+		f.seq++
+		req.Sequence = f.seq
 	}
-	req.Sequence = f.nextSequence()
+	return req, asked
+}
+
+// round is one fetch of all that wants to be fetched now. It reports whether the
+// answer said anything new.
+func (f *fetcher) round(ctx context.Context, parts []*Replica) (learned bool, err error) {
+	req, asked := f.ask(parts, partitionBytes)
+	if len(asked) == 0 || req.BrokerEpoch == 0 {
+		return false, errNothing
+	}
+	req.MaxWaitMs, req.MinBytes, req.MaxBytes = int32(f.n.cfg.FetchWait/time.Millisecond), 1, fetchBytes
+	if len(asked) < len(parts) {
+		req.MaxWaitMs = min(req.MaxWaitMs, 20) // some are delayed: ask them again soon
+	}
 	resp, data, err := f.call(ctx, req)
 	if err != nil {
 		return false, err
@@ -163,15 +181,15 @@ func (f *fetcher) round(ctx context.Context, parts []*Replica) (progress bool, e
 	}
 	for i, r := range asked {
 		a := resp.Partitions[i]
-		progress = progress || a.Code == partition.OK // others have their delays
 		if a.Code == partition.OK && !a.Diverging && len(data[i]) == 0 && a.HighWatermark == r.highWatermark() && a.Start == r.log.Start() {
 			continue
 		}
+		learned = learned || a.Code == partition.OK // others have their delays
 		o := &answeredOp{req: req.Partitions[i], answer: a, data: data[i], done: make(chan struct{})}
 		r.do(o)
 		<-o.done
 	}
-	return progress, nil
+	return learned, nil
 }
 
 // call sends one fetch and checks that the answer has the request's shape.
@@ -246,8 +264,7 @@ func (o *answeredOp) perform(r *Replica, now time.Time) {
 
 // ack tells the leader, beside the fetch under way, how far r is flushed. Acks
 // that come while one is on its way go together with the next.
-func (n *Node) ack(r *Replica, leader partition.BrokerID) {
-	f := n.fetcher(leader)
+func (f *fetcher) ack(r *Replica) {
 	f.mu.Lock()
 	if !slices.Contains(f.acks, r) {
 		f.acks = append(f.acks, r)
@@ -256,12 +273,12 @@ func (n *Node) ack(r *Replica, leader partition.BrokerID) {
 	f.acking = true
 	f.mu.Unlock()
 	if start {
-		n.workers.Go(f.sendAcks)
+		f.n.workers.Go(f.sendAcks)
 	}
 }
 
 func (f *fetcher) sendAcks() {
-	for {
+	for f.n.ctx.Err() == nil {
 		f.mu.Lock()
 		parts := f.acks
 		f.acks = nil
@@ -275,19 +292,10 @@ func (f *fetcher) sendAcks() {
 }
 
 func (f *fetcher) sendAck(parts []*Replica) {
-	req := replica.FetchRequest{From: f.n.self, BrokerEpoch: f.n.Epoch()}
-	for _, r := range parts {
-		o := &requestOp{leader: f.leader, done: make(chan struct{})}
-		r.do(o)
-		<-o.done
-		if o.ok {
-			req.Partitions = append(req.Partitions, o.part)
-		}
-	}
-	if len(req.Partitions) == 0 || f.n.ctx.Err() != nil {
+	req, asked := f.ask(parts, 0)
+	if len(asked) == 0 || req.BrokerEpoch == 0 {
 		return
 	}
-	req.Sequence = f.nextSequence()
 	ctx, cancel := context.WithTimeout(f.n.ctx, f.n.cfg.CallTimeout)
 	defer cancel()
 	if _, _, err := f.call(ctx, req); err != nil {

@@ -21,7 +21,7 @@ type Led struct {
 func (l *Led) Epoch() log.Epoch { return l.epoch }
 
 // Append writes records as one batch, in the order of the calls, and returns the
-// end of the batch. It is not committed yet; see Wait.
+// end of the batch. It is not committed yet; see Wait. Without records it fails.
 func (l *Led) Append(records []log.Record) (log.Offset, error) {
 	size := 64
 	for _, r := range records {
@@ -39,12 +39,13 @@ func (l *Led) Append(records []log.Record) (log.Offset, error) {
 	// It waits by its end, not in the queue of the producers.
 	o := l.r.node.produceOp(l.epoch, partition.AcksNone, b.Build())
 	l.r.do(&ledAppend{o})
-	code, end := <-o.appended, o.end
+	code := <-o.appended
+	end := o.end
 	l.r.node.free(o)
 	if code != partition.OK {
 		return 0, fmt.Errorf("append to %s: %w", l.r.name(), code)
 	}
-	l.r.flushSoon()
+	l.r.flushInTurn()
 	return end, nil
 }
 
@@ -72,7 +73,7 @@ func (l *Led) Wait(ctx context.Context, end log.Offset) error {
 		if l.r.highWatermark() >= end {
 			return nil
 		}
-		p := &parked{wake: wake, epoch: l.epoch, from: end - 1}
+		p := &parked{wake: wake, epoch: l.epoch, high: end - 1}
 		l.r.park(p)
 		select {
 		case <-wake:
@@ -94,6 +95,9 @@ func (l *Led) Scan(ctx context.Context, each func(log.Record) error) error {
 	high := l.r.highWatermark()
 	for at := l.r.log.Start(); at < high; {
 		data, err := l.r.log.Read(at, high, partitionBytes)
+		if err == nil && len(data) == 0 {
+			err = partition.Internal // the high watermark stands within a batch
+		}
 		if err != nil {
 			return fmt.Errorf("scan %s: %w", l.r.name(), err)
 		}

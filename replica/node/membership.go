@@ -12,13 +12,6 @@ import (
 	"github.com/samsalog/samsa/transport/wire"
 )
 
-// ErrSuperseded: another process has registered under this broker's id. Both
-// cannot be right; this one stops.
-var ErrSuperseded = errors.New("node: another process has taken this broker's id")
-
-// errNotController: the broker that was asked does not run the controller.
-var errNotController = errors.New("node: no controller")
-
 // retryPause is how long a broker waits after a refusal that no event will end.
 const retryPause = 20 * time.Millisecond
 
@@ -72,10 +65,26 @@ func (n *Node) register() (bool, error) {
 	if resp.Code != partition.OK {
 		return false, fmt.Errorf("register: %w", resp.Code)
 	}
+	if err := n.reported(); err != nil {
+		n.failStorage(err)
+		return false, err
+	}
 	n.epoch.Store(int64(resp.Epoch))
 	n.logger.Info("broker registered", "broker", n.self, "epoch", resp.Epoch, "suspect", len(n.suspects))
 	n.touch()
 	return true, n.awaitMetadata(ctx, log.Offset(resp.Epoch))
+}
+
+// reported lets the suspects' logs forget what they had to be remembered for: the
+// controller knows it now.
+func (n *Node) reported() error {
+	for _, l := range n.lossy {
+		if err := l.Reported(); err != nil {
+			return err
+		}
+	}
+	n.lossy = nil
+	return nil
 }
 
 // awaitMetadata waits until this broker's image is at least that new.
@@ -115,7 +124,7 @@ func (n *Node) heartbeat() (bool, error) {
 	}
 	switch {
 	case resp.Code == partition.StaleBroker:
-		n.fail(ErrSuperseded)
+		n.Fail(ErrSuperseded)
 		return false, ErrSuperseded
 	case resp.Code == partition.UnknownBroker:
 		n.epoch.Store(0)
@@ -144,21 +153,25 @@ func (n *Node) askController(ctx context.Context, m Message) (Message, error) {
 	case n.self:
 		return n.Handle(ctx, m)
 	}
-	return n.peers.Call(ctx, st.LeaderAddr, m)
+	got, err := n.peers.Call(ctx, st.LeaderAddr, m)
+	if errors.Is(err, ErrUnreachable) {
+		n.quorum.Gone(st.Leader) // the voters need not wait for its silence
+	}
+	return got, err
 }
 
 // HandOver has the controller fence this broker, so that others lead in its place,
 // and returns when it leads nothing any more. A broker alone has nobody to hand
 // over to.
 func (n *Node) HandOver(ctx context.Context) error {
-	n.mu.Lock()
-	alone := len(n.table.Brokers()) < 2
-	hurry := n.hurry
-	n.mu.Unlock()
-	if alone || n.Epoch() == 0 {
+	if len(n.Brokers()) < 2 || n.Epoch() == 0 {
 		return nil
 	}
+	// In this order: a heartbeat that has not seen the wish can be hurried.
 	n.fencing.Store(true)
+	n.mu.Lock()
+	hurry := n.hurry
+	n.mu.Unlock()
 	if hurry != nil {
 		hurry() // the heartbeat that is parked says the opposite
 	}

@@ -1,7 +1,6 @@
 package node
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -19,18 +18,18 @@ import (
 // entry, in order, from one goroutine. The roles follow in a goroutine of their
 // own, so that no disk stands in the agreement's way.
 func (n *Node) Apply(index log.Offset, data []byte) {
-	if len(data) == 0 {
+	if len(data) == 0 || n.ctx.Err() != nil {
 		return
 	}
 	records, err := partition.DecodeRecords(data)
 	if err != nil {
 		// To go on without it would make this broker's picture another than theirs.
-		n.fail(fmt.Errorf("metadata entry %d: %w", index, err))
+		n.Fail(fmt.Errorf("metadata entry %d: %w", index, err))
 		return
 	}
 	n.mu.Lock()
 	changes := n.table.Apply(index, records)
-	out := n.control.Step(time.Now(), control.Applied{Offset: index, Changes: changes})
+	out, reign := n.control.Step(time.Now(), control.Applied{Offset: index, Changes: changes}), n.reign
 	for _, id := range changes.Partitions {
 		n.pending[id] = true
 	}
@@ -39,7 +38,7 @@ func (n *Node) Apply(index log.Offset, data []byte) {
 	}
 	n.moved()
 	n.mu.Unlock()
-	n.carryControl(out)
+	n.carryControl(out, reign)
 }
 
 // runRoles gives each replica the role that the newest metadata has for it.
@@ -70,7 +69,7 @@ func (n *Node) takePending() ([]partition.ID, <-chan struct{}) {
 			n.pending[id] = true
 		}
 	}
-	pending := slices.SortedFunc(maps.Keys(n.pending), compareIDs)
+	pending := slices.SortedFunc(maps.Keys(n.pending), partition.ID.Compare)
 	clear(n.pending)
 	n.allPending = false
 	if len(pending) == 0 && n.settled != nil {
@@ -120,7 +119,9 @@ func (n *Node) assign(id partition.ID) {
 		return
 	}
 	// What the table says of an earlier incarnation gives this one no right to lead.
-	if self.Epoch == n.Epoch() && !self.Fenced {
+	// Nor may it follow: until its own registration is applied the table may name a
+	// leader of before what this log holds, which would have it cut.
+	if o.registered = n.Epoch() != 0 && self.Epoch == n.Epoch(); o.registered && !self.Fenced {
 		o.self = self.Epoch
 	}
 	if r == nil {
@@ -137,14 +138,23 @@ func (n *Node) assign(id partition.ID) {
 	<-o.done
 }
 
-// refuse says why a partition has no replica here. Damage concerns it alone; any
-// other fault of the disk concerns the whole directory.
+// refuse says why a partition has no replica here. Damage concerns it alone, and
+// a full disk may have room later; any other fault concerns the whole directory.
 func (n *Node) refuse(id partition.ID, topic string, err error) {
-	if errors.Is(err, log.ErrCorrupt) {
+	switch {
+	case errors.Is(err, log.ErrCorrupt):
 		n.logger.Error("damaged replica stays out", "partition", dirName(topic, id.Partition), "error", err)
-		return
+		n.mu.Lock()
+		n.found[id] = found{topic: topic, suspect: true, damage: err}
+		n.mu.Unlock()
+	case isFull(err):
+		n.logger.Warn("no room for a replica", "partition", dirName(topic, id.Partition), "error", err)
+		n.mu.Lock()
+		n.later = true
+		n.mu.Unlock()
+	default:
+		n.failStorage(err)
 	}
-	n.fail(err)
 }
 
 // roleChanged tells those above. It is called by the replica's owner.
@@ -157,14 +167,6 @@ func (n *Node) roleChanged(r *Replica, s *role) {
 		led = &Led{r: r, epoch: s.epoch}
 	}
 	n.cfg.OnRole(r.id, r.topic.Name, led)
-}
-
-// rolesSettled returns a channel that closes when the roles have caught up with
-// the table, or nil if they have.
-func (n *Node) rolesSettled() <-chan struct{} {
-	n.mu.RLock()
-	defer n.mu.RUnlock()
-	return n.settled
 }
 
 // State returns what the metadata says of a partition.
@@ -229,10 +231,6 @@ func (n *Node) image() partition.Image {
 	n.mu.RLock()
 	defer n.mu.RUnlock()
 	return n.table.Image(st.Cluster, st.Leader, voters)
-}
-
-func compareIDs(a, b partition.ID) int {
-	return cmp.Or(cmp.Compare(string(a.Topic[:]), string(b.Topic[:])), cmp.Compare(a.Partition, b.Partition))
 }
 
 // TopicByID returns what the metadata says of a topic.

@@ -1,6 +1,7 @@
 package node
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -16,12 +17,6 @@ import (
 	"github.com/samsalog/samsa/replica/control"
 	"github.com/samsalog/samsa/replica/quorum"
 )
-
-// ErrUnreachable is matched by an error of [Peers] when the other side certainly
-// is not there: nobody answers at the address.
-var ErrUnreachable = errors.New("node: unreachable")
-
-var errShape = errors.New("node: the answer has another shape than the request")
 
 // A Kind says what a message between brokers is.
 type Kind uint8
@@ -55,6 +50,7 @@ type Quorum interface {
 	Propose(ctx context.Context, data []byte) (log.Offset, error)
 	Status() quorum.Status
 	Watch() (quorum.Status, <-chan struct{})
+	Gone(id partition.BrokerID)
 }
 
 // Config says how a node works. All fields are needed unless they say otherwise.
@@ -93,6 +89,8 @@ type Node struct {
 	directory  partition.UUID
 	cleanEpoch partition.BrokerEpoch // of the clean stop before; 0: none
 	suspects   []partition.ID
+	lossy      []*log.Log              // those of the suspects that open
+	dirs       map[string]partition.ID // whose the directories are; of Open, then of runRoles
 
 	ctx     context.Context // ends with Run
 	stop    context.CancelCauseFunc
@@ -101,21 +99,26 @@ type Node struct {
 	epoch   atomic.Int64 // this incarnation's broker epoch; 0: not registered
 	fencing atomic.Bool  // this broker asks to be fenced: it is about to stop
 
+	failed  atomic.Bool // no clean mark may be left
+	closing sync.Once
+	closed  error // what Close returned
+
 	mu         sync.RWMutex // guards all below; held for steps and look-ups, never across a wait
 	table      *partition.Table
 	control    *control.Controller
-	leads      bool // the controller is active here
+	leads      bool   // the controller is active here
+	reign      uint64 // counts the times that it was
 	replies    map[uint64]chan any
 	token      uint64
 	replicas   map[partition.ID]*Replica
-	found      map[partition.ID]found // on the disk, and not yet a replica
+	found      map[partition.ID]found // on the disk, and not a replica, or not yet
 	fetchers   map[partition.BrokerID]*fetcher
 	pending    map[partition.ID]bool // changed since the roles were last looked at
 	allPending bool                  // so has a broker: every replica's peers may differ
 	changed    chan struct{}         // closed and replaced whenever the table moves
 	settled    chan struct{}         // closed when the pending roles have been taken; nil: none pending
 	hurry      context.CancelFunc    // ends the heartbeat under way
-	dirtied    map[*Replica]bool     // to be flushed within a second
+	later      bool                  // some replica could not be made for want of room
 }
 
 // Open reads the directory and opens every partition in it. It starts nothing.
@@ -123,11 +126,10 @@ func Open(cfg Config) (*Node, error) {
 	n := &Node{
 		cfg: cfg, self: cfg.Self, logger: cfg.Logger,
 		flushes: log.NewFlushLimit(16),
-		found:   make(map[partition.ID]found),
-		table:   partition.NewTable(), replies: make(map[uint64]chan any),
+		found:   make(map[partition.ID]found), dirs: make(map[string]partition.ID),
+		table: partition.NewTable(), replies: make(map[uint64]chan any),
 		replicas: make(map[partition.ID]*Replica), fetchers: make(map[partition.BrokerID]*fetcher),
-		pending: make(map[partition.ID]bool), dirtied: make(map[*Replica]bool),
-		changed: make(chan struct{}),
+		pending: make(map[partition.ID]bool), changed: make(chan struct{}),
 	}
 	n.ctx, n.stop = context.WithCancelCause(context.Background())
 	n.control = control.New(control.Config{Session: cfg.SessionTimeout, InMemory: cfg.InMemory, Voters: max(1, len(cfg.Voters))}, n.table)
@@ -139,14 +141,17 @@ func Open(cfg Config) (*Node, error) {
 		return nil, err
 	}
 	if err := n.openFound(n.cleanEpoch != 0); err != nil {
-		return nil, err
+		return nil, errors.Join(err, n.closeLogs())
 	}
 	for id, f := range n.found {
 		if f.suspect {
 			n.suspects = append(n.suspects, id)
+			if f.log != nil {
+				n.lossy = append(n.lossy, f.log)
+			}
 		}
 	}
-	slices.SortFunc(n.suspects, compareIDs)
+	slices.SortFunc(n.suspects, partition.ID.Compare)
 	return n, nil
 }
 
@@ -178,42 +183,52 @@ func (n *Node) Run(ctx context.Context) error {
 	return nil
 }
 
-// fail takes the node offline for good. Only the first failure counts.
-func (n *Node) fail(err error) {
+// Fail takes the node offline for good: Run ends, and no clean mark is left. Only
+// the first failure is told.
+func (n *Node) Fail(err error) {
+	n.failed.Store(true)
 	if n.ctx.Err() == nil {
-		n.logger.Error("storage failed: broker goes offline", "broker", n.self, "error", err)
+		n.logger.Error("broker goes offline", "broker", n.self, "error", err)
 	}
-	n.stop(fmt.Errorf("node: broker %d: storage: %w", n.self, err))
+	n.stop(fmt.Errorf("node: broker %d: %w", n.self, err))
 }
 
-// resignAll ends all roles, so that every waiting caller is answered.
-func (n *Node) resignAll() {
-	for _, r := range n.hosted() {
-		o := &resignOp{done: make(chan struct{})}
-		r.do(o)
-		<-o.done
-	}
-}
+// failStorage is Fail for a disk that can be trusted no more.
+func (n *Node) failStorage(err error) { n.Fail(fmt.Errorf("storage: %w", err)) }
 
-// Close flushes and closes all logs, after Run has returned, and leaves the clean
-// mark if that went well and the node had not failed.
+// Close flushes and closes all logs, after Run has returned or if it was never
+// called, and leaves the clean mark if that went well and the node had not failed.
+// Again: no effect.
 func (n *Node) Close() error {
-	var errs []error
-	for _, r := range n.hosted() {
-		errs = append(errs, r.log.Close())
+	n.closing.Do(func() {
+		n.stop(nil)
+		n.closed = n.closeLogs()
+		// A life that never got an epoch leaves the mark that it found.
+		epoch := cmp.Or(n.Epoch(), n.cleanEpoch)
+		if n.closed == nil && !n.failed.Load() && epoch != 0 {
+			n.closed = writeCleanMark(n.cfg.FS, n.cfg.Dir, epoch)
+		}
+	})
+	return n.closed
+}
+
+func (n *Node) closeLogs() error {
+	n.mu.RLock()
+	logs := make([]*log.Log, 0, len(n.replicas)+len(n.found))
+	for _, r := range n.replicas {
+		logs = append(logs, r.log)
 	}
 	for _, f := range n.found {
 		if f.log != nil {
-			errs = append(errs, f.log.Close())
+			logs = append(logs, f.log)
 		}
 	}
-	if err := context.Cause(n.ctx); err != nil && !errors.Is(err, context.Canceled) {
-		return errors.Join(errs...)
+	n.mu.RUnlock()
+	var errs []error
+	for _, l := range logs {
+		errs = append(errs, l.Close())
 	}
-	if err := errors.Join(errs...); err != nil || n.Epoch() == 0 {
-		return err
-	}
-	return writeCleanMark(n.cfg.FS, n.cfg.Dir, n.Epoch())
+	return errors.Join(errs...)
 }
 
 func (n *Node) replica(id partition.ID) *Replica {
@@ -222,10 +237,25 @@ func (n *Node) replica(id partition.ID) *Replica {
 	return n.replicas[id]
 }
 
+// A sight is what a node knows of a partition at one moment.
+type sight struct {
+	r       *Replica         // nil: there is none here
+	st      *partition.State // nil: the metadata does not know it
+	settled <-chan struct{}  // closes when the roles have caught up with the table; nil: they have
+	changed <-chan struct{}  // closes when the metadata changes
+}
+
+func (n *Node) look(id partition.ID) sight {
+	n.mu.RLock()
+	defer n.mu.RUnlock()
+	st, _ := n.table.Partition(id)
+	return sight{n.replicas[id], st, n.settled, n.changed}
+}
+
 func (n *Node) hosted() []*Replica {
 	n.mu.RLock()
 	defer n.mu.RUnlock()
-	ids := slices.SortedFunc(maps.Keys(n.replicas), compareIDs)
+	ids := slices.SortedFunc(maps.Keys(n.replicas), partition.ID.Compare)
 	all := make([]*Replica, len(ids))
 	for i, id := range ids {
 		all[i] = n.replicas[id]
@@ -238,7 +268,7 @@ func (n *Node) fetcher(leader partition.BrokerID) *fetcher {
 	defer n.mu.Unlock()
 	f := n.fetchers[leader]
 	if f == nil {
-		f = &fetcher{n: n, leader: leader}
+		f = &fetcher{n: n, leader: leader, turn: make(chan struct{}, 1)}
 		n.fetchers[leader] = f
 	}
 	return f
@@ -251,96 +281,4 @@ func (n *Node) call(ctx context.Context, to partition.BrokerID, m Message) (Mess
 		return Message{}, fmt.Errorf("node: broker %d is not registered", to)
 	}
 	return n.peers.Call(ctx, b.Addr, m)
-}
-
-// dirty has r flushed within a second.
-func (n *Node) dirty(r *Replica) {
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	n.dirtied[r] = true
-}
-
-// runClock is the broker's one timer for its partitions: lag, lost proposals, and
-// the background flush of topics that acknowledge before it.
-func (n *Node) runClock() {
-	ticker := time.NewTicker(min(n.cfg.ReplicaLag/2, time.Second))
-	defer ticker.Stop()
-	for {
-		select {
-		case <-n.ctx.Done():
-			return
-		case <-ticker.C:
-		}
-		for _, r := range n.hosted() {
-			r.do(tickOp{})
-		}
-		n.mu.Lock()
-		dirtied := n.dirtied
-		n.dirtied = make(map[*Replica]bool)
-		n.mu.Unlock()
-		for r := range dirtied {
-			r.flushSoon()
-		}
-	}
-}
-
-type resignOp struct{ done chan struct{} }
-
-func (o *resignOp) perform(r *Replica, _ time.Time) {
-	defer close(o.done)
-	r.leave(partition.Resigned)
-	r.standing.Store(&role{epoch: log.NoEpoch})
-	r.node.roleChanged(r, r.standing.Load())
-}
-
-// workers are goroutines that the node waits for.
-type workers struct {
-	mu     sync.Mutex // guards closed
-	closed bool
-	wg     sync.WaitGroup
-}
-
-// Go runs f in a goroutine, or here once the workers have been closed.
-func (w *workers) Go(f func()) {
-	w.mu.Lock()
-	if w.closed {
-		w.mu.Unlock()
-		f()
-		return
-	}
-	w.wg.Add(1)
-	w.mu.Unlock()
-	go func() {
-		defer w.wg.Done()
-		f()
-	}()
-}
-
-func (w *workers) close() {
-	w.mu.Lock()
-	w.closed = true
-	w.mu.Unlock()
-	w.wg.Wait()
-}
-
-// Stats counts what a node holds.
-type Stats struct {
-	Replicas int // partitions of which there is a copy here
-	Leading  int // those that this broker leads
-	Parked   int // requests of followers and readers that wait at those
-}
-
-// Stats returns the counts of this moment.
-func (n *Node) Stats() Stats {
-	var s Stats
-	for _, r := range n.hosted() {
-		s.Replicas++
-		if r.standing.Load().leads {
-			s.Leading++
-		}
-		r.mu.Lock()
-		s.Parked += len(r.parked)
-		r.mu.Unlock()
-	}
-	return s
 }

@@ -12,9 +12,12 @@ import (
 type parked struct {
 	wake     chan struct{} // room for one
 	follower partition.BrokerID
-	epoch    log.Epoch  // the role that the request was admitted in
-	from     log.Offset // where it reads next
-	told     log.Offset // the high watermark that a follower was last told
+	epoch    log.Epoch // the role that the request was admitted in
+
+	// What the request has seen: one that is still not satisfied, because it wants
+	// more bytes, must not be woken for the same again.
+	high log.Offset
+	end  log.Offset // of no interest to a reader
 }
 
 // ripe reports whether the request has something to be told.
@@ -23,11 +26,7 @@ func (p *parked) ripe(r *Replica) bool {
 	if !s.leads || s.epoch != p.epoch {
 		return true
 	}
-	high := r.highWatermark()
-	if p.follower == partition.NoBroker {
-		return high > p.from
-	}
-	return r.log.End() > p.from || high > p.told
+	return r.highWatermark() > p.high || p.follower != partition.NoBroker && r.log.End() > p.end
 }
 
 func (p *parked) ring() {

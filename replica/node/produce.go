@@ -3,6 +3,7 @@ package node
 import (
 	"context"
 	"errors"
+	"slices"
 	"time"
 
 	"github.com/samsalog/samsa/log"
@@ -15,20 +16,15 @@ import (
 // Produce returns. Calls overlap; each partition takes them in the order in which
 // they come.
 func (n *Node) Produce(ctx context.Context, req partition.ProduceRequest, batch log.Batch) partition.ProduceResponse {
-	if err := checkBatch(batch); err != nil {
-		return partition.ProduceResponse{Code: partition.CorruptBatch}
+	if req.Acks < partition.AcksAll || req.Acks > partition.AcksNone {
+		return partition.ProduceResponse{Code: partition.Malformed}
 	}
-	r, code := n.leading(ctx, req.ID, req.Epoch)
+	r, _, code := n.leading(ctx, req.ID, req.Epoch)
+	if code == partition.OK {
+		code = checkBatch(batch, r.topic.MaxBatchBytes)
+	}
 	if code != partition.OK {
 		return n.refusal(req.ID, code)
-	}
-	if r.topic.MaxBatchBytes > 0 && len(batch) > r.topic.MaxBatchBytes {
-		return partition.ProduceResponse{Code: partition.BatchTooLarge}
-	}
-	if req.TimeoutMs > 0 {
-		var cancel context.CancelFunc
-		ctx, cancel = context.WithTimeout(ctx, time.Duration(req.TimeoutMs)*time.Millisecond)
-		defer cancel()
 	}
 	o := n.produceOp(req.Epoch, req.Acks, batch)
 	r.do(o)
@@ -36,58 +32,81 @@ func (n *Node) Produce(ctx context.Context, req partition.ProduceRequest, batch 
 		n.free(o)
 		return n.refusal(req.ID, code)
 	}
-	resp := partition.ProduceResponse{First: o.first, Epoch: o.epoch}
-	code = r.await(ctx, o)
-	if code == partition.OK {
+	resp := partition.ProduceResponse{First: o.first, Epoch: o.epoch, Leader: n.self}
+	resp.Code = r.await(ctx, o, time.Duration(req.TimeoutMs)*time.Millisecond)
+	if resp.Code == partition.OK {
 		n.free(o) // else the owner may still have an answer to leave
 	}
-	resp.Code = code
 	return resp
 }
 
 // checkBatch is what a leader demands of a batch that is not a peer's.
-func checkBatch(b log.Batch) error {
+func checkBatch(b log.Batch, largest int) partition.Code {
 	one, rest, err := log.SplitBatch(b)
 	switch {
+	case err == nil && len(rest) > 0:
+		return partition.CorruptBatch // one batch, and no more
+	case err == nil && largest > 0 && len(b) > largest:
+		return partition.BatchTooLarge
+	case err == nil:
+		err = one.CheckRecords()
+	}
+	switch {
+	case errors.Is(err, log.ErrUnsupported):
+		return partition.Unsupported
 	case err != nil:
-		return err
-	case len(rest) > 0:
-		return errors.New("node: more than one batch")
+		return partition.CorruptBatch
 	}
-	if err := one.Check(); err != nil {
-		return err
-	}
-	return one.CheckRecords()
+	return partition.OK
 }
 
-// await waits until an appended batch is as safe as its producer asked.
-func (r *Replica) await(ctx context.Context, o *produceOp) partition.Code {
-	if o.acks == partition.AcksNone {
-		if r.topic.Durability != partition.Unsynced {
-			r.flushSoon()
-		}
-		return partition.OK
-	}
-	if r.topic.Durability == partition.Synced {
+// await waits until an appended batch is as safe as its producer asked; for the
+// ISR it waits until ctx ends, or for limit if that is not 0.
+func (r *Replica) await(ctx context.Context, o *produceOp, limit time.Duration) partition.Code {
+	if o.acks == partition.AcksNone || r.topic.Durability != partition.Synced {
+		r.flushInTurn()
+	} else {
 		// The caller who finds no flush in flight runs it. The end may be more than
 		// its own batch: those who came meanwhile ride along.
 		end, err := r.log.Flush()
-		if err != nil {
-			r.node.fail(err)
+		switch {
+		case errors.Is(err, log.ErrClosed):
+			return partition.Resigned // the broker stops
+		case err != nil:
+			r.node.failStorage(err)
 			return partition.StorageFailed
+		case int64(end) > r.noted.Load():
+			r.do(&flushedOp{end: end})
 		}
-		r.do(&flushedOp{end: end})
-	} else if r.topic.Durability == partition.Replicated {
-		r.node.dirty(r)
 	}
-	if o.acks == partition.AcksLeader {
+	if o.acks != partition.AcksAll {
 		return partition.OK
+	}
+	select {
+	case code := <-o.done: // nobody else counts, or all were faster
+		return code
+	default:
+	}
+	if limit > 0 {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, limit)
+		defer cancel()
 	}
 	select {
 	case code := <-o.done:
 		return code
 	case <-ctx.Done():
+		r.do(&withdrawOp{o})
 		return partition.TimedOut
+	}
+}
+
+// withdrawOp forgets a caller who waits no more.
+type withdrawOp struct{ o *produceOp }
+
+func (w *withdrawOp) perform(r *Replica, _ time.Time) {
+	if i := slices.Index(r.waiters, w.o); i >= 0 {
+		r.waiters = slices.Delete(r.waiters, i, i+1)
 	}
 }
 
@@ -120,14 +139,14 @@ func (n *Node) free(o *produceOp) {
 	n.ops.Put(o)
 }
 
+// perform leaves the answer last: from then on the op may be in other hands.
 func (o *produceOp) perform(r *Replica, now time.Time) { o.appended <- o.append(r, now) }
 
+// append refuses with a code of which the outcome is known, but for StorageFailed.
 func (o *produceOp) append(r *Replica, now time.Time) partition.Code {
 	switch {
-	case r.lost.Load():
-		return partition.StorageFailed
 	case r.leader == nil:
-		return partition.NotLeader
+		return partition.NotLeader // or its disk has failed
 	case o.epoch != log.NoEpoch && o.epoch < r.leader.Epoch():
 		return partition.FencedEpoch
 	case o.epoch > r.leader.Epoch():
@@ -139,10 +158,14 @@ func (o *produceOp) append(r *Replica, now time.Time) partition.Code {
 	o.epoch = r.leader.Epoch()
 	first, err := r.log.Append(o.epoch, o.batch)
 	if err != nil {
-		r.fail(err)
-		return partition.StorageFailed
+		code := writeCode(err)
+		if code == partition.StorageFailed {
+			r.fail(err)
+		}
+		return code
 	}
-	o.first, o.end = first, first+log.Offset(o.batch.Count())
+	o.first, o.end = first, r.log.End()
+	o.batch = nil // the caller's again, even if this op outlives the call
 	if o.acks == partition.AcksAll {
 		r.waiters = append(r.waiters, o)
 	}

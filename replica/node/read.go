@@ -2,7 +2,6 @@ package node
 
 import (
 	"context"
-	"errors"
 	"time"
 
 	"github.com/samsalog/samsa/log"
@@ -32,12 +31,11 @@ func (n *Node) HandleRead(ctx context.Context, req partition.ReadRequest) (parti
 // admit decides whether this broker may serve a reader at that offset.
 func (n *Node) admit(ctx context.Context, p partition.ReadPartition) served {
 	s := served{from: p.From, max: int(p.MaxBytes), answer: replica.FetchAnswer{ID: p.ID}}
-	r, code := n.leading(ctx, p.ID, p.Epoch)
+	r, role, code := n.leading(ctx, p.ID, p.Epoch)
 	if code != partition.OK {
 		s.answer.Code = code
 		return s
 	}
-	role := r.standing.Load()
 	high := r.highWatermark()
 	s.r, s.epoch = r, role.epoch
 	s.answer.HighWatermark, s.answer.Start, s.answer.End = high, r.log.Start(), r.log.End()
@@ -56,13 +54,13 @@ func (n *Node) admit(ctx context.Context, p partition.ReadPartition) served {
 
 // HandleInfo answers with the offsets of a partition that this broker leads.
 func (n *Node) HandleInfo(ctx context.Context, req partition.InfoRequest) partition.InfoResponse {
-	r, code := n.leading(ctx, req.ID, log.NoEpoch)
+	r, role, code := n.leading(ctx, req.ID, log.NoEpoch)
 	epoch, leader := n.leaderOf(req.ID)
 	resp := partition.InfoResponse{Code: code, Epoch: epoch, Leader: leader}
 	if code != partition.OK {
 		return resp
 	}
-	role := r.standing.Load()
+	resp.Leader = n.self
 	resp.Epoch, resp.Start, resp.HighWatermark, resp.End = role.epoch, r.log.Start(), r.highWatermark(), r.log.End()
 	if resp.HighWatermark < role.begin {
 		resp.Code = partition.NotAvailable
@@ -70,35 +68,48 @@ func (n *Node) HandleInfo(ctx context.Context, req partition.InfoRequest) partit
 	return resp
 }
 
-// leading finds the replica of a partition that this broker leads. Metadata that
-// has been applied and not yet been acted on is waited for.
-func (n *Node) leading(ctx context.Context, id partition.ID, epoch log.Epoch) (*Replica, partition.Code) {
+// newsPatience is how long a request waits for metadata that its sender has and
+// this broker has not.
+const newsPatience = 100 * time.Millisecond
+
+// leading finds the replica of a partition that this broker leads, and its role.
+// Metadata that has been applied and not yet been acted on is waited for, and for a
+// moment that of which the asker knows more.
+func (n *Node) leading(ctx context.Context, id partition.ID, epoch log.Epoch) (*Replica, *role, partition.Code) {
+	var patience <-chan time.Time
 	for {
-		settled := n.rolesSettled()
-		r := n.replica(id)
-		st, known := n.State(id)
+		at := n.look(id)
+		wait, code := at.settled, partition.NotLeader
 		switch {
-		case !known:
-			return nil, partition.UnknownPartition
-		case r != nil:
-			s := r.standing.Load()
-			if s.leads && s.epoch == st.Epoch {
-				switch {
-				case epoch != log.NoEpoch && epoch < s.epoch:
-					return nil, partition.FencedEpoch
-				case epoch > s.epoch:
-					return nil, partition.UnknownEpoch
-				}
-				return r, partition.OK
+		case at.st == nil:
+			wait, code = at.changed, partition.UnknownPartition
+		case epoch > at.st.Epoch:
+			wait, code = at.changed, partition.UnknownEpoch
+		case at.r != nil:
+			s := at.r.standing.Load()
+			switch leads := s.leads && s.epoch == at.st.Epoch; {
+			case leads && epoch != log.NoEpoch && epoch < s.epoch:
+				return nil, nil, partition.FencedEpoch
+			case leads:
+				return at.r, s, partition.OK
 			}
 		}
-		if settled == nil {
-			return nil, partition.NotLeader
+		if wait == nil {
+			return nil, nil, code
+		}
+		if code != partition.NotLeader && patience == nil {
+			timer := time.NewTimer(newsPatience)
+			defer timer.Stop()
+			patience = timer.C
 		}
 		select {
-		case <-settled:
+		case <-wait:
+		case <-patience:
+			return nil, nil, code
 		case <-ctx.Done():
-			return nil, partition.NotLeader
+			return nil, nil, code
+		case <-n.ctx.Done(): // nobody settles anything any more
+			return nil, nil, code
 		}
 	}
 }
@@ -115,11 +126,4 @@ func (n *Node) leaderOf(id partition.ID) (log.Epoch, partition.BrokerID) {
 		return st.Epoch, st.Leader
 	}
 	return log.NoEpoch, partition.NoBroker
-}
-
-func readCode(err error) partition.Code {
-	if errors.Is(err, log.ErrOutOfRange) {
-		return partition.OutOfRange
-	}
-	return partition.StorageFailed
 }

@@ -1,6 +1,7 @@
 package node
 
 import (
+	"errors"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -21,11 +22,14 @@ type Replica struct {
 	state    *partition.State // the newest that it was told
 	leader   *replica.Leader  // nil unless it leads
 	follower *replica.Follower
+	fetcher  *fetcher     // of its leader, while it follows
 	waiters  []*produceOp // by rising end
 
 	high     atomic.Int64         // the high watermark, as known here
 	standing atomic.Pointer[role] // what others may ask about without owning the replica
 	flushing atomic.Bool          // a flush goroutine runs
+	dirty    atomic.Bool          // to be flushed within a second
+	noted    atomic.Int64         // the flushed end that a leader has stepped
 	lost     atomic.Bool          // its log is to be used no more
 
 	mu     sync.Mutex // guards queue, active and parked; held for a few instructions only
@@ -139,8 +143,8 @@ func (r *Replica) carry(now time.Time, out replica.Output) {
 	if out.Propose != nil {
 		r.node.propose(r, *out.Propose)
 	}
-	if out.Ack && r.state != nil {
-		r.node.ack(r, r.state.Leader)
+	if out.Ack && r.fetcher != nil {
+		r.fetcher.ack(r)
 	}
 	switch {
 	case out.Fail != nil:
@@ -150,8 +154,9 @@ func (r *Replica) carry(now time.Time, out replica.Output) {
 	}
 }
 
-// carryDisk reports whether the disk did as it was told. After a failed order the
-// machine and the disk disagree: the node is offline, and nothing more is stepped.
+// carryDisk reports whether the disk did as it was told, or refused without harm.
+// After a failed order the machine and the disk disagree: the node is offline, and
+// nothing more is stepped.
 func (r *Replica) carryDisk(now time.Time, out replica.Output) bool {
 	var err error
 	switch {
@@ -170,7 +175,11 @@ func (r *Replica) carryDisk(now time.Time, out replica.Output) bool {
 	default:
 		return true
 	}
-	if err != nil {
+	switch {
+	case err == nil:
+	case passes(err): // the machine waits a while, and asks again
+		r.node.logger.Warn("log refuses", "partition", r.name(), "error", err)
+	default:
 		r.fail(err)
 		return false
 	}
@@ -180,7 +189,7 @@ func (r *Replica) carryDisk(now time.Time, out replica.Output) bool {
 		}))
 	}
 	if len(out.Append) > 0 {
-		r.flushSoon()
+		r.flushInTurn()
 	}
 	return true
 }
@@ -195,15 +204,18 @@ func (r *Replica) settle() {
 func (r *Replica) fail(err error) {
 	r.lost.Store(true)
 	r.leave(partition.StorageFailed)
-	r.node.fail(err)
+	r.retire()
+	r.node.failStorage(err)
 }
 
 // leave ends the present role; callers under way get code.
 func (r *Replica) leave(code partition.Code) {
-	if r.state != nil && r.follower != nil {
-		r.node.unfollow(r, r.state.Leader)
+	r.answerProducers() // what is committed is committed, whatever becomes of the role
+	if r.fetcher != nil {
+		r.fetcher.remove(r)
 	}
-	r.leader, r.follower = nil, nil
+	r.leader, r.follower, r.fetcher = nil, nil, nil
+	r.noted.Store(0)
 	for _, w := range r.waiters {
 		w.done <- code
 	}
@@ -212,6 +224,17 @@ func (r *Replica) leave(code partition.Code) {
 }
 
 func (r *Replica) name() string { return dirName(r.topic.Name, r.id.Partition) }
+
+// flushInTurn sees to it that the log is flushed when its topic's durability wants
+// it, if no caller waits for that.
+func (r *Replica) flushInTurn() {
+	switch r.topic.Durability {
+	case partition.Synced:
+		r.flushSoon()
+	case partition.Replicated:
+		r.dirty.Store(true)
+	}
+}
 
 // flushSoon sees to it that all that the log holds now is flushed before long.
 func (r *Replica) flushSoon() {
@@ -224,7 +247,9 @@ func (r *Replica) flush() {
 	for {
 		end, err := r.log.Flush()
 		if err != nil {
-			r.node.fail(err)
+			if !errors.Is(err, log.ErrClosed) {
+				r.node.failStorage(err)
+			}
 			return
 		}
 		r.do(&flushedOp{end: end})
@@ -239,7 +264,11 @@ type flushedOp struct{ end log.Offset }
 
 func (o *flushedOp) perform(r *Replica, now time.Time) {
 	// A cut may have come between the flush and now; what it took is not flushed.
-	r.step(now, replica.Flushed{End: min(o.end, r.log.Flushed())})
+	end := min(o.end, r.log.Flushed())
+	if r.leader != nil {
+		r.noted.Store(max(r.noted.Load(), int64(end)))
+	}
+	r.step(now, replica.Flushed{End: end})
 }
 
 // tickOp looks at the time: who lags, what must be sent again.

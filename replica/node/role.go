@@ -1,6 +1,7 @@
 package node
 
 import (
+	"errors"
 	"time"
 
 	"github.com/samsalog/samsa/log"
@@ -16,6 +17,8 @@ type assignOp struct {
 	peers  []replica.Peer
 	self   partition.BrokerEpoch // this broker's own epoch; 0 while it may not lead
 	done   chan struct{}
+
+	registered bool // it may follow: this incarnation's registration is applied
 }
 
 func (o *assignOp) perform(r *Replica, now time.Time) {
@@ -28,7 +31,7 @@ func (o *assignOp) perform(r *Replica, now time.Time) {
 		return // an older image never overwrites
 	}
 	leads := o.state.Leader == r.node.self && o.self != 0
-	follows := !leads && o.state.Leader != partition.NoBroker && o.state.Leader != r.node.self
+	follows := o.registered && o.state.Leader != partition.NoBroker && o.state.Leader != r.node.self
 	same := was != nil && was.Epoch == o.state.Epoch && was.Leader == o.state.Leader
 	switch {
 	case same && leads && r.leader != nil, same && follows && r.follower != nil:
@@ -61,7 +64,12 @@ func (r *Replica) publish() {
 }
 
 func (r *Replica) lead(now time.Time, o *assignOp) {
-	if err := r.log.BeginEpoch(o.state.Epoch); err != nil {
+	switch err := r.log.BeginEpoch(o.state.Epoch); {
+	case errors.Is(err, log.ErrOutOfOrder):
+		// The log is of a history that the metadata has not: it concerns this copy alone.
+		r.node.logger.Error("replica cannot lead", "partition", r.name(), "error", err)
+		return
+	case err != nil:
 		r.fail(err)
 		return
 	}
@@ -82,7 +90,7 @@ func (r *Replica) lead(now time.Time, o *assignOp) {
 	// What stood in the log at the start of the epoch counts only once it is
 	// flushed here; and a sole member commits with this very step.
 	if r.log.Flushed() < r.log.End() {
-		r.flushSoon()
+		r.flushInTurn()
 	}
 	r.step(now, replica.Flushed{End: r.log.Flushed()})
 }
@@ -99,7 +107,7 @@ func (r *Replica) follow(now time.Time) {
 		HighWatermark: r.highWatermark(),
 	})
 	if r.log.Flushed() < r.log.End() {
-		r.flushSoon()
+		r.flushInTurn()
 	}
 	r.node.follow(r, r.state.Leader)
 }

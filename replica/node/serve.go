@@ -16,6 +16,7 @@ func (n *Node) HandleFetch(ctx context.Context, req replica.FetchRequest) (repli
 	}
 	served := make([]served, len(req.Partitions))
 	ackOnly := true
+	n.catchUp(ctx, req.Partitions)
 	for i, p := range req.Partitions {
 		served[i] = n.fetched(req, p)
 		ackOnly = ackOnly && p.MaxBytes == 0
@@ -26,6 +27,39 @@ func (n *Node) HandleFetch(ctx context.Context, req replica.FetchRequest) (repli
 	}
 	data := s.wait(ctx, time.Duration(req.MaxWaitMs)*time.Millisecond, int(req.MinBytes))
 	return s.fetchResponse(), data
+}
+
+// catchUp waits, for a moment, until this broker has taken the roles that a
+// follower knows of: it may have heard of them first, and what it would be
+// answered makes it wait for longer.
+func (n *Node) catchUp(ctx context.Context, parts []replica.FetchPartition) {
+	var patience <-chan time.Time
+	for _, p := range parts {
+		for {
+			at := n.look(p.ID)
+			if at.r != nil && at.r.standing.Load().epoch >= p.Epoch {
+				break
+			}
+			if patience == nil {
+				timer := time.NewTimer(newsPatience)
+				defer timer.Stop()
+				patience = timer.C
+			}
+			wait := at.changed
+			if at.settled != nil {
+				wait = at.settled
+			}
+			select {
+			case <-wait:
+			case <-patience:
+				return
+			case <-ctx.Done():
+				return
+			case <-n.ctx.Done():
+				return
+			}
+		}
+	}
 }
 
 // fetched hands one partition's part of a fetch to its leader machine.
@@ -117,8 +151,9 @@ type serving struct {
 
 // wait gathers what there is, parks while that is nothing, and gathers again.
 func (s *serving) wait(ctx context.Context, limit time.Duration, least int) [][]byte {
+	least = min(max(least, 1), max(s.budget, 1))
 	data, bytes, told := s.gather(false)
-	if told || bytes >= max(least, 1) || limit <= 0 {
+	if told || bytes >= least || limit <= 0 {
 		return data
 	}
 	s.wake = make(chan struct{}, 1)
@@ -135,7 +170,7 @@ func (s *serving) wait(ctx context.Context, limit time.Duration, least int) [][]
 		case <-ctx.Done():
 			return data
 		}
-		if data, bytes, told = s.gather(true); told || bytes >= max(least, 1) {
+		if data, bytes, told = s.gather(true); told || bytes >= least {
 			return data
 		}
 	}
@@ -166,7 +201,10 @@ func (s *serving) gather(again bool) (data [][]byte, bytes int, told bool) {
 		b, err := p.r.log.Read(p.from, upTo, min(p.max, max(s.budget-bytes, 1)))
 		if err != nil {
 			p.answer.Code = readCode(err)
-			if p.answer.Code == partition.StorageFailed {
+			switch role := p.r.standing.Load(); {
+			case !role.leads || role.epoch != p.epoch:
+				p.answer.Code = partition.NotLeader // the log is another's by now
+			case p.answer.Code != partition.OutOfRange:
 				s.n.logger.Error("read", "partition", p.r.name(), "offset", p.from, "error", err)
 			}
 			told = true
@@ -199,7 +237,15 @@ func (s *serving) park() {
 			continue
 		}
 		s.unparkOne(p)
-		p.parked = &parked{wake: s.wake, follower: s.follower, epoch: p.epoch, from: p.from, told: p.answer.HighWatermark}
+		p.parked = &parked{
+			wake: s.wake, follower: s.follower, epoch: p.epoch,
+			high: p.answer.HighWatermark, end: p.answer.End,
+		}
+		if s.follower == partition.NoBroker {
+			p.parked.high = max(p.parked.high, p.from)
+		} else {
+			p.parked.end = max(p.parked.end, p.from)
+		}
 		p.r.park(p.parked)
 	}
 }
