@@ -45,14 +45,14 @@ func (s *service) run(ctx context.Context, dial func(context.Context) (*samsa.Cl
 	if err != nil {
 		return err
 	}
-	defer client.Close()
+	defer func() { _ = client.Close() }()
 	consumer, err := client.NewConsumer(samsa.ConsumerConfig{
 		Group: s.name, Topics: []string{requested}, Client: s.name, Manual: s.work.manual(),
 	})
 	if err != nil {
 		return err
 	}
-	defer consumer.Close()
+	defer func() { _ = consumer.Close() }()
 	if err := s.work.open(client); err != nil {
 		return err
 	}

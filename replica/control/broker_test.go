@@ -46,6 +46,28 @@ func TestBrokers(t *testing.T) {
 			require.Equal(t, RegisterResponse{Epoch: 7}, k.register(RegisterRequest{Broker: broker(2, 1)}))
 		},
 	}, {
+		// An entry has room for some 3,000 partitions, so several go by before the
+		// last of them no longer names the old incarnation.
+		name: "restarted broker is not unfenced while it still leads by the word of its former self",
+		run: func(t *testing.T, k *cluster) {
+			topic := k.create(partition.TopicConfig{Name: "t", Partitions: 9000, Replicas: 3}).Topic
+			k.hold = true
+			k.register(RegisterRequest{Broker: broker(2, 1)})
+			k.apply()
+			k.beat(2)
+			for unfenced := false; !unfenced; {
+				k.apply()
+				b, _ := k.table.Broker(2)
+				if unfenced = !b.Fenced; !unfenced {
+					continue
+				}
+				for p := range 9000 {
+					s := k.state(partition.ID{Topic: topic, Partition: partition.PartitionID(p)})
+					require.NotEqual(t, partition.BrokerID(2), s.Leader, "partition %d", p)
+				}
+			}
+		},
+	}, {
 		name: "registration from another directory waits until the old incarnation is fenced",
 		run: func(t *testing.T, k *cluster) {
 			b := broker(2, 1)

@@ -102,8 +102,13 @@ func (r *heartbeat) judge(p *plan) (Reply, bool) {
 	}
 	b, _ := p.c.table.Broker(r.in.Broker)
 	why := Unfenced
-	if r.in.WantFence {
+	switch {
+	case r.in.WantFence:
 		why = FencedItself
+	case p.c.stands(b.ID):
+		// What it leads it leads by the word of an earlier incarnation, whose epoch it
+		// must not take up again. The entry that settles this comes first.
+		return Reply{}, false
 	}
 	p.changeBroker(b, r.in.WantFence, why)
 	return Reply{}, false

@@ -28,6 +28,16 @@ func (p *plan) settle() {
 	}
 }
 
+// stands reports whether a broker leads anything, or is in an ISR.
+func (c *Controller) stands(b partition.BrokerID) bool {
+	for _, s := range c.table.All() {
+		if s.Leader == b || slices.Contains(s.ISR, b) {
+			return true
+		}
+	}
+	return false
+}
+
 // repair takes inactive brokers out of the ISR and elects a leader where one is
 // missing or has gone (rules C1 to C3).
 func (p *plan) repair(id partition.ID, s *partition.State) {

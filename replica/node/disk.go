@@ -22,8 +22,10 @@ import (
 // and in each partition's directory, beside its log's files:
 //
 //	partition    version 1: topic id 16 bytes, partition int32, durability uint8,
-//	             segment bytes int64, largest batch int32, topic name. Written before
-//	             the log's first file.
+//	             segment bytes int64, largest batch int32, behind uint8, topic name.
+//	             Written before the log's first file. Behind is 1 while the copy was
+//	             made anew and has not been in the ISR since: others may hold what an
+//	             earlier copy acknowledged, so that its word does not count.
 //
 // All are written as log.WriteFile does. Integers are big-endian.
 const (
@@ -44,6 +46,8 @@ type found struct {
 	log     *log.Log
 	suspect bool  // it may have lost what it once acknowledged
 	damage  error // its log does not open
+	behind  bool  // as its label says
+	dir     string
 }
 
 // makeDir makes a directory, durably: those above it that had to be made too.
@@ -134,7 +138,7 @@ func (n *Node) openFound(clean bool) error {
 	}
 	for _, name := range names {
 		dir := filepath.Join(n.cfg.Dir, name)
-		id, topic, err := readPartition(n.cfg.FS, dir)
+		l, err := readPartition(n.cfg.FS, dir)
 		if errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.ENOTDIR) {
 			continue // not a partition's directory
 		}
@@ -142,12 +146,12 @@ func (n *Node) openFound(clean bool) error {
 			// To pass it over would have the partition begin anew.
 			return fmt.Errorf("node: %s: %w", dir, err)
 		}
-		if _, twice := n.found[id]; twice {
-			return fmt.Errorf("node: %s: partition %v has another directory too", dir, id)
+		if _, twice := n.found[l.id]; twice {
+			return fmt.Errorf("node: %s: partition %v has another directory too", dir, l.id)
 		}
-		n.dirs[name] = id
-		f := found{topic: topic.Name}
-		l, recovery, err := log.Open(n.cfg.FS, dir, n.logConfig(topic))
+		n.dirs[name] = l.id
+		f := found{topic: l.topic.Name, behind: l.behind, dir: dir}
+		opened, recovery, err := log.Open(n.cfg.FS, dir, n.logConfig(l.topic))
 		switch {
 		case errors.Is(err, log.ErrCorrupt):
 			f.damage, f.suspect = err, true
@@ -155,21 +159,23 @@ func (n *Node) openFound(clean bool) error {
 		case err != nil:
 			return fmt.Errorf("node: open %s: %w", name, err)
 		default:
-			f.log = l
-			f.suspect = recovery.Lost || !clean && topic.Durability != partition.Synced
+			f.log = opened
+			f.suspect = recovery.Lost || !clean && l.topic.Durability != partition.Synced
 		}
-		n.found[id] = f
+		n.found[l.id] = f
 	}
 	return nil
 }
 
 // openReplica opens the log of a partition that the metadata assigns here.
-func (n *Node) openReplica(id partition.ID, topic partition.TopicConfig) (*Replica, error) {
+func (n *Node) openReplica(id partition.ID, topic partition.TopicConfig, behind bool) (*Replica, error) {
 	if f, ok := n.takeFound(id); ok {
 		if f.damage != nil {
 			return nil, f.damage
 		}
-		return newReplica(n, id, topic, f.log), nil
+		r := newReplica(n, id, topic, f.log, f.dir)
+		r.behind.Store(f.behind)
+		return r, nil
 	}
 	name := dirName(topic.Name, id.Partition)
 	if owner, taken := n.dirs[name]; taken && owner != id {
@@ -180,7 +186,7 @@ func (n *Node) openReplica(id partition.ID, topic partition.TopicConfig) (*Repli
 	if err := n.cfg.FS.MkdirAll(dir); err != nil { // the log sees to its being durable
 		return nil, err
 	}
-	if err := writePartition(n.cfg.FS, dir, id, topic); err != nil {
+	if err := writePartition(n.cfg.FS, dir, label{id, topic, behind}); err != nil {
 		return nil, err
 	}
 	l, _, err := log.Open(n.cfg.FS, dir, n.logConfig(topic))
@@ -188,33 +194,51 @@ func (n *Node) openReplica(id partition.ID, topic partition.TopicConfig) (*Repli
 		return nil, err
 	}
 	n.dirs[name] = id
-	return newReplica(n, id, topic, l), nil
+	r := newReplica(n, id, topic, l, dir)
+	r.behind.Store(behind)
+	return r, nil
 }
 
-func writePartition(fsys log.FS, dir string, id partition.ID, topic partition.TopicConfig) error {
+func writePartition(fsys log.FS, dir string, l label) error {
 	w := wire.NewWriter(nil)
-	w.ID(id.Topic)
-	w.Int32(int32(id.Partition))
-	w.Uint8(uint8(topic.Durability))
-	w.Int64(topic.SegmentBytes)
-	w.Int32(int32(topic.MaxBatchBytes))
-	w.String(topic.Name)
+	w.ID(l.id.Topic)
+	w.Int32(int32(l.id.Partition))
+	w.Uint8(uint8(l.topic.Durability))
+	w.Int64(l.topic.SegmentBytes)
+	w.Int32(int32(l.topic.MaxBatchBytes))
+	w.Bool(l.behind)
+	w.String(l.topic.Name)
 	return log.WriteFile(fsys, filepath.Join(dir, partitionFile), partMagic, fileVersion, w.Bytes())
 }
 
-// readPartition returns what writePartition wrote: of the topic's config no more
+// A label is what the partition file says. Of the topic's config that is no more
 // than opening the log takes.
-func readPartition(fsys log.FS, dir string) (partition.ID, partition.TopicConfig, error) {
+type label struct {
+	id     partition.ID
+	topic  partition.TopicConfig
+	behind bool
+}
+
+func readPartition(fsys log.FS, dir string) (label, error) {
 	b, err := log.ReadFile(fsys, filepath.Join(dir, partitionFile), partMagic, fileVersion)
 	if err != nil {
-		return partition.ID{}, partition.TopicConfig{}, err
+		return label{}, err
 	}
 	r := wire.NewReader(b)
-	id := partition.ID{Topic: r.ID(), Partition: partition.PartitionID(r.Int32())}
-	topic := partition.TopicConfig{
-		Durability: partition.Durability(r.Uint8()), SegmentBytes: r.Int64(), MaxBatchBytes: int(r.Int32()), Name: r.String(1 << 10),
+	l := label{id: partition.ID{Topic: r.ID(), Partition: partition.PartitionID(r.Int32())}}
+	l.topic.Durability, l.topic.SegmentBytes, l.topic.MaxBatchBytes = partition.Durability(r.Uint8()), r.Int64(), int(r.Int32())
+	l.behind, l.topic.Name = r.Bool(), r.String(1<<10)
+	return l, r.Done()
+}
+
+// arrived notes that a copy that was made anew is complete: the metadata has it in
+// the ISR.
+func (n *Node) arrived(r *Replica) error {
+	if err := writePartition(n.cfg.FS, r.dir, label{id: r.id, topic: r.topic}); err != nil {
+		return err
 	}
-	return id, topic, r.Done()
+	r.behind.Store(false)
+	return nil
 }
 
 // takeFound takes a partition that was there; a damaged one stays.

@@ -41,23 +41,22 @@ func TestFilesKeepTheirBytes(t *testing.T) {
 	require.NoError(t, writeCleanMark(fsys, "data", 0x1122))
 	id := partition.ID{Topic: partition.UUID{0: 1, 15: 2}, Partition: 3}
 	topic := partition.TopicConfig{Name: "rides", Durability: partition.Replicated, SegmentBytes: 1 << 26, MaxBatchBytes: 1 << 20}
-	require.NoError(t, writePartition(fsys, "data", id, topic))
+	require.NoError(t, writePartition(fsys, "data", label{id, topic, true}))
 
 	for name, want := range map[string]string{
 		// magic, version, zero, length, crc; broker id, directory id
 		"broker": "53424b52" + "0001" + "0000" + "00000014" + "cf13139d" + "00000007" + "ab" + strings.Repeat("00", 14) + "cd",
 		// broker epoch
 		"clean": "53434c4e" + "0001" + "0000" + "00000008" + "53868611" + "0000000000001122",
-		// topic id, partition, durability, segment bytes, largest batch, name
-		"partition": "53505254" + "0001" + "0000" + "00000027" + "58e0d8e8" + "01" + strings.Repeat("00", 14) + "02" +
-			"00000003" + "01" + "0000000004000000" + "00100000" + "05" + "7269646573",
+		// topic id, partition, durability, segment bytes, largest batch, behind, name
+		"partition": "53505254" + "0001" + "0000" + "00000028" + "6ef41021" + "01" + strings.Repeat("00", 14) + "02" +
+			"00000003" + "01" + "0000000004000000" + "00100000" + "01" + "05" + "7269646573",
 	} {
 		require.Equal(t, want, contents(t, fsys, filepath.Join("data", name)), name)
 	}
-	gotID, gotTopic, err := readPartition(fsys, "data")
+	got, err := readPartition(fsys, "data")
 	require.NoError(t, err)
-	require.Equal(t, id, gotID)
-	require.Equal(t, topic, gotTopic)
+	require.Equal(t, label{id, topic, true}, got)
 }
 
 func TestADirectoryIsOneBrokersForGood(t *testing.T) {

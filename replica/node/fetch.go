@@ -176,9 +176,6 @@ func (f *fetcher) round(ctx context.Context, parts []*Replica) (learned bool, er
 	if err != nil {
 		return false, err
 	}
-	if resp.Code != partition.OK {
-		return false, resp.Code.Err()
-	}
 	for i, r := range asked {
 		a := resp.Partitions[i]
 		if a.Code == partition.OK && !a.Diverging && len(data[i]) == 0 && a.HighWatermark == r.highWatermark() && a.Start == r.log.Start() {
@@ -204,8 +201,8 @@ func (f *fetcher) call(ctx context.Context, req replica.FetchRequest) (replica.F
 	if err != nil {
 		return resp, nil, err
 	}
-	if resp.Code != partition.OK {
-		return resp, nil, nil
+	if refused := resp.Code.Err(); refused != nil {
+		return resp, nil, refused
 	}
 	if len(resp.Partitions) != len(req.Partitions) {
 		return resp, nil, errShape

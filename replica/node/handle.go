@@ -144,7 +144,7 @@ func (n *Node) logEnd(id partition.ID) (control.LogEnd, bool) {
 	topic, _ := n.table.TopicByID(id.Topic)
 	l := n.found[id].log
 	switch r := n.replicas[id]; {
-	case n.found[id].damage != nil:
+	case n.found[id].damage != nil, n.found[id].behind, r != nil && r.behind.Load():
 		return control.LogEnd{ID: id, Damaged: true}, true
 	case r != nil:
 		l = r.log

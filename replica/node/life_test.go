@@ -10,6 +10,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/samsalog/samsa/log"
+	"github.com/samsalog/samsa/log/logtest"
 	"github.com/samsalog/samsa/partition"
 	"github.com/samsalog/samsa/replica"
 	"github.com/samsalog/samsa/replica/control"
@@ -52,10 +53,9 @@ func TestADeadLeaderIsReplaced(t *testing.T) {
 		c := newCluster(t, 3)
 		id := c.create(partition.TopicConfig{Name: "rides", Replicas: 3, MinISR: 2})
 		c.waitISR(id, 3)
-		dead := c.leader(id).self
 		for round := range 3 {
 			require.Equal(t, partition.OK, c.leader(id).Produce(t.Context(), all(id), batch(1, 10)).Code)
-			dead = c.leader(id).self
+			dead := c.leader(id).self
 			begun := time.Now()
 			c.kill(dead)
 			if c.a.leader == dead {
@@ -258,4 +258,71 @@ func TestErrorsAreToldApart(t *testing.T) {
 	require.Equal(t, partition.CorruptBatch, readCode(&log.CorruptError{}))
 	require.Equal(t, partition.NotLeader, readCode(log.ErrClosed))
 	require.Equal(t, partition.StorageFailed, readCode(errKilled))
+}
+
+// A sole replica whose disk was lost comes back with an empty log. To elect it would
+// pass off nothing as all that was acknowledged; and another restart, after which the
+// directory is no longer new, must not change that.
+func TestAWipedSoleReplicaIsNotElectedEmpty(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newCluster(t, 3)
+		id := c.create(partition.TopicConfig{Name: "rides", Replicas: 1, Partitions: 3})
+		for c.leader(id).self == 1 { // broker 1 runs the controller
+			id.Partition++
+			c.until("leader", func() bool { return c.leader(id) != nil })
+		}
+		n := c.leader(id)
+		require.Equal(t, partition.OK, n.Produce(t.Context(), all(id), batch(1, 10)).Code)
+		c.kill(n.self)
+		time.Sleep(time.Second)
+		c.members[n.self].disk = logtest.NewDisk(log.NewMemFS())
+		cfg := c.config(n.self)
+		cfg.Fresh = partition.UUID{0xEE}
+		again, err := Open(cfg)
+		require.NoError(t, err)
+		c.run(n.self, again)
+		for range 2 {
+			c.ready(n.self)
+			time.Sleep(10 * time.Second)
+			st, _ := c.node(1).State(id)
+			require.Equal(t, partition.NoBroker, st.Leader)
+			require.Equal(t, []partition.BrokerID{n.self}, st.LastKnownELR)
+			c.kill(n.self)
+			c.start(n.self)
+		}
+		// A copy made for a new topic is another thing.
+		c.ready(n.self)
+		fresh := c.create(partition.TopicConfig{Name: "orders", Replicas: 3, MinISR: 2})
+		c.waitISR(fresh, 3)
+	})
+}
+
+// A copy that has caught up once is as good as any, also after a restart.
+func TestACopyMadeAnewCountsOnceItHasCaughtUp(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newCluster(t, 3)
+		id := c.create(partition.TopicConfig{Name: "rides", Replicas: 3, MinISR: 2})
+		c.waitISR(id, 3)
+		require.Equal(t, partition.OK, c.leader(id).Produce(t.Context(), all(id), batch(1, 10)).Code)
+		wiped := c.leader(id).self%3 + 1
+		for wiped == 1 || wiped == c.leader(id).self {
+			wiped = wiped%3 + 1
+		}
+		c.kill(wiped)
+		time.Sleep(time.Second)
+		c.members[wiped].disk = logtest.NewDisk(log.NewMemFS())
+		cfg := c.config(wiped)
+		cfg.Fresh = partition.UUID{0xEE}
+		again, err := Open(cfg)
+		require.NoError(t, err)
+		c.run(wiped, again)
+		c.waitISR(id, 3)
+		c.until("the label", func() bool { return !c.node(wiped).replica(id).behind.Load() })
+		c.kill(wiped)
+		c.start(wiped)
+		c.waitISR(id, 3)
+		end, ok := c.node(wiped).logEnd(id)
+		require.True(t, ok)
+		require.False(t, end.Damaged)
+	})
 }

@@ -124,9 +124,13 @@ func (n *Node) assign(id partition.ID) {
 	if o.registered = n.Epoch() != 0 && self.Epoch == n.Epoch(); o.registered && !self.Fenced {
 		o.self = self.Epoch
 	}
+	inISR := slices.Contains(st.ISR, n.self)
 	if r == nil {
+		if !o.registered && !n.has(id) {
+			return // whether a new copy is complete only its registration tells
+		}
 		var err error
-		if r, err = n.openReplica(id, topic.Config); err != nil {
+		if r, err = n.openReplica(id, topic.Config, !inISR); err != nil {
 			n.refuse(id, topic.Config.Name, err)
 			return
 		}
@@ -134,8 +138,22 @@ func (n *Node) assign(id partition.ID) {
 		n.replicas[id] = r
 		n.mu.Unlock()
 	}
+	if r.behind.Load() && o.registered && inISR {
+		if err := n.arrived(r); err != nil {
+			n.Fail(err)
+			return
+		}
+	}
 	r.do(o)
 	<-o.done
+}
+
+// has reports whether there is a copy of the partition on the disk.
+func (n *Node) has(id partition.ID) bool {
+	n.mu.RLock()
+	defer n.mu.RUnlock()
+	_, found := n.found[id]
+	return found
 }
 
 // refuse says why a partition has no replica here. Damage concerns it alone, and

@@ -17,6 +17,7 @@ type Replica struct {
 	topic partition.TopicConfig
 	node  *Node
 	log   *log.Log
+	dir   string
 
 	// The owner's: who performs an op owns the replica.
 	state    *partition.State // the newest that it was told
@@ -31,6 +32,7 @@ type Replica struct {
 	dirty    atomic.Bool          // to be flushed within a second
 	noted    atomic.Int64         // the flushed end that a leader has stepped
 	lost     atomic.Bool          // its log is to be used no more
+	behind   atomic.Bool          // its label says so: it was made anew, and has not been in the ISR since
 
 	mu     sync.Mutex // guards queue, active and parked; held for a few instructions only
 	queue  []op
@@ -52,8 +54,8 @@ type op interface {
 	perform(r *Replica, now time.Time)
 }
 
-func newReplica(n *Node, id partition.ID, topic partition.TopicConfig, l *log.Log) *Replica {
-	r := &Replica{id: id, topic: topic, node: n, log: l}
+func newReplica(n *Node, id partition.ID, topic partition.TopicConfig, l *log.Log, dir string) *Replica {
+	r := &Replica{id: id, topic: topic, node: n, log: l, dir: dir}
 	r.high.Store(int64(l.Start()))
 	r.standing.Store(&role{epoch: log.NoEpoch})
 	return r
@@ -233,6 +235,7 @@ func (r *Replica) flushInTurn() {
 		r.flushSoon()
 	case partition.Replicated:
 		r.dirty.Store(true)
+	case partition.Unsynced:
 	}
 }
 

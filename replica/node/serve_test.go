@@ -289,7 +289,8 @@ func TestFetchesAreNumberedInTheOrderOfWhatTheySay(t *testing.T) {
 		id := c.create(partition.TopicConfig{Name: "rides", Replicas: 2, MinISR: 2})
 		c.waitISR(id, 2)
 		n := c.leader(id)
-		newest, ack := int64(0), log.Offset(0)
+		var newest int64
+		var ack log.Offset
 		seen := make(map[int64]log.Offset)
 		c.net.Lose(func(_, _ transport.Addr, f transport.Frame) bool {
 			if req, err := replica.DecodeFetchRequest(f.Head); f.Kind == transport.Kind(KindFetch) && err == nil && len(req.Partitions) == 1 {
