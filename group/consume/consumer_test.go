@@ -747,3 +747,30 @@ func TestConfigIsChecked(t *testing.T) {
 	_, err := New(Config{Partitions: []Place{place(0)}, Start: 7}, newFake())
 	require.ErrorIs(t, err, partition.Unsupported)
 }
+
+// A leader that was deposed, and does not know it, may say of its own log that it
+// ends before what has been read. That is no cut.
+func TestDeposedLeaderCausesNoReset(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFake()
+		f.write(at(0), 3)
+		c := start(t, Config{Partitions: []Place{place(0)}}, f)
+		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+		defer cancel()
+		var got []log.Offset
+		for rec, err := range c.Records(ctx) {
+			require.NoError(t, err)
+			if got = append(got, rec.Offset); len(got) == 3 {
+				f.with(func() { f.epoch0, f.logs[at(0)] = true, &fakeLog{} })
+				time.AfterFunc(10*time.Second, func() {
+					f.with(func() { f.epoch0, f.logs[at(0)] = false, &fakeLog{start: 3} })
+					f.write(at(0), 1)
+				})
+			}
+			if len(got) == 4 {
+				break
+			}
+		}
+		require.Equal(t, []log.Offset{0, 1, 2, 3}, got)
+	})
+}

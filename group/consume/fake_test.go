@@ -28,6 +28,7 @@ type fakeCluster struct {
 	logs       map[partition.ID]*fakeLog
 	arrived    chan struct{} // closed when records come
 	reads      int
+	epoch0     bool          // answers to reads come from a leader of epoch 0
 	looks      int           // at the leaders, since the test has last set it to 0
 	delay      time.Duration // of an answer to a read
 	commits    map[partition.ID]log.Offset
@@ -189,6 +190,9 @@ func (f *fakeCluster) Read(ctx context.Context, from partition.BrokerID, req par
 func (f *fakeCluster) readOne(p partition.ReadPartition, code partition.Code) (partition.ReadAnswer, []byte) {
 	l := f.log(p.ID)
 	a := partition.ReadAnswer{Code: code, Start: l.start, HighWatermark: l.end(), Epoch: 1, Leader: 1}
+	if f.epoch0 {
+		a.Epoch = 0
+	}
 	if code != partition.OK {
 		return a, nil
 	}

@@ -220,6 +220,8 @@ func (c *Consumer) take(p *part, a partition.ReadAnswer, batches []log.Batch, fa
 			c.fault = &Error{p.place, fmt.Errorf("at offset %d: %w", p.fetch, fault)}
 			p.delay(now, p.leader)
 		}
+	case a.Code == partition.OutOfRange && a.Epoch < p.progress.handed.epoch:
+		p.delay(now, p.leader) // a leader of before what has been read: it is behind, and does not know it
 	case a.Code == partition.OutOfRange && len(p.buffer) == 0 && !p.inHand:
 		c.reset(p, a)
 	case a.Code.Retriable(), a.Code == partition.OutOfRange:

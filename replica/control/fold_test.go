@@ -111,7 +111,7 @@ func (w *world) turn() {
 	case n < 35:
 		w.live(p)
 	case n < 38:
-		w.send(CreateTopic{w.next(), w.config(), uuid(int(w.rng.Int64N(1 << 40)))})
+		w.send(CreateTopic{w.next(), w.config(), uuid(w.rng.IntN(1 << 30))})
 	case n < 60:
 		w.lead(p)
 	case n < 80:

@@ -38,14 +38,14 @@ func (w *world) stop(p *process) {
 		p.lossy = true
 	}
 	if wiped {
-		p.Directory, p.lossy = uuid(w.rng.IntN(1<<40)), true
+		p.Directory, p.lossy = uuid(w.rng.IntN(1<<30)), true
 	}
 }
 
 // boot starts a broker, as a new incarnation.
 func (w *world) boot(p *process) {
 	if !p.up {
-		p.up, p.epoch, p.Incarnation = true, 0, uuid(w.rng.IntN(1<<40))
+		p.up, p.epoch, p.Incarnation = true, 0, uuid(w.rng.IntN(1<<30))
 	}
 }
 
