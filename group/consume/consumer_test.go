@@ -761,9 +761,10 @@ func TestDeposedLeaderCausesNoReset(t *testing.T) {
 		for rec, err := range c.Records(ctx) {
 			require.NoError(t, err)
 			if got = append(got, rec.Offset); len(got) == 3 {
+				whole := f.logs[at(0)]
 				f.with(func() { f.epoch0, f.logs[at(0)] = true, &fakeLog{} })
 				time.AfterFunc(10*time.Second, func() {
-					f.with(func() { f.epoch0, f.logs[at(0)] = false, &fakeLog{start: 3} })
+					f.with(func() { f.epoch0, f.logs[at(0)] = false, whole })
 					f.write(at(0), 1)
 				})
 			}
