@@ -105,6 +105,35 @@ func TestProtocolFilesArePure(t *testing.T) {
 	})
 }
 
+// A library is a guest in its process: it takes no signals, flags or standard log
+// for itself, does not end its host, and does nothing before it is asked to.
+func TestLibraryIsAGoodGuest(t *testing.T) {
+	forbidden := []string{"os/signal", "flag", "log", "expvar", "net/http/pprof"}
+	eachFile(t, func(file, folder string, f *ast.File) {
+		if folder == "examples" {
+			return
+		}
+		for _, imp := range imports(f) {
+			if slices.Contains(forbidden, imp) {
+				t.Errorf("%s imports %s", file, imp)
+			}
+		}
+		for _, d := range f.Decls {
+			if fn, ok := d.(*ast.FuncDecl); ok && fn.Recv == nil && fn.Name.Name == "init" {
+				t.Errorf("%s has an init", file)
+			}
+		}
+		ast.Inspect(f, func(n ast.Node) bool {
+			if sel, ok := n.(*ast.SelectorExpr); ok {
+				if x, ok := sel.X.(*ast.Ident); ok && x.Name == "os" && sel.Sel.Name == "Exit" {
+					t.Errorf("%s ends its host", file)
+				}
+			}
+			return true
+		})
+	})
+}
+
 // A file past the limit has two subjects. Split it by subject, not by length.
 func TestFilesAreShort(t *testing.T) {
 	const limit = 700
