@@ -7,7 +7,7 @@ import (
 
 // What a run without a file is made of: the same rides each time.
 const (
-	generatedRides = 200_000
+	generatedRides = 400_000
 	generatedSeed  = 2019
 )
 
