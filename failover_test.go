@@ -102,7 +102,10 @@ func checkRead(ctx context.Context, t *testing.T, client *samsa.Client, group st
 			break
 		}
 	}
-	require.Len(t, found, len(acked), "acknowledged records missing from their places")
+	for number, rec := range acked {
+		require.True(t, found[number], "%d of %d acknowledged records are missing from their places, one of them at %d/%d",
+			len(acked)-len(found), len(acked), rec.Partition, rec.Offset)
+	}
 }
 
 // checkCopies compares the replicas' logs, batch for batch, up to the high watermarks.
