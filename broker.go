@@ -161,6 +161,11 @@ func (b *Broker) Ready(ctx context.Context) error {
 		_, changed := b.node.Changed()
 		status, moved := b.quorum.Watch()
 		self, ok := b.node.Broker(b.cfg.ID)
+		select {
+		case <-b.done:
+			return fmt.Errorf("samsa: broker %d is not ready: %w", b.cfg.ID, errors.Join(ErrClosed, b.err))
+		default:
+		}
 		if ok && self.Epoch == b.node.Epoch() && !self.Fenced {
 			return nil
 		}

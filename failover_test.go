@@ -14,6 +14,7 @@ import (
 
 	"github.com/samsalog/samsa"
 	"github.com/samsalog/samsa/log"
+	"github.com/samsalog/samsa/log/logtest"
 	"github.com/samsalog/samsa/samsatest"
 	"github.com/stretchr/testify/require"
 )
@@ -253,6 +254,37 @@ func TestAllBrokersDieAtOnce(t *testing.T) {
 		}
 		acked := l.finish()
 		require.GreaterOrEqual(t, len(acked), 10_000)
+		checkRead(ctx, t, cluster.Client(), "fresh", acked)
+		closeAndCompare(ctx, t, cluster)
+	})
+}
+
+// A failed fsync is final: the broker goes offline and says why, others lead in its
+// place, and the process lives.
+func TestFailedSyncTakesTheBrokerOffline(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ctx, cancel := context.WithTimeout(t.Context(), 10*time.Minute)
+		defer cancel()
+		cluster := samsatest.Start(t, 3)
+		newOrders(ctx, t, cluster)
+		l := startLoad(ctx, t, cluster.Client(), 4)
+		l.until(500)
+		id, err := cluster.Leader(ctx, orders, 0)
+		require.NoError(t, err)
+		broker := cluster.Broker(id)
+		require.NoError(t, broker.Err())
+		broken := errors.New("medium error")
+		cluster.Disk(id).FailNth(logtest.Sync, 1, broken)
+		<-broker.Done()
+		require.ErrorIs(t, broker.Err(), broken)
+		require.ErrorIs(t, broker.Ready(ctx), samsa.ErrClosed)
+		l.until(l.acked.Load() + 500)
+
+		// What it had not called synced may be gone; all else is there.
+		require.NoError(t, cluster.PowerFail(id))
+		require.NoError(t, cluster.Restart(ctx, id))
+		require.NoError(t, cluster.WaitISR(ctx, orders, 3))
+		acked := l.finish()
 		checkRead(ctx, t, cluster.Client(), "fresh", acked)
 		closeAndCompare(ctx, t, cluster)
 	})
