@@ -43,9 +43,10 @@ type Broker struct {
 	closeErr error
 }
 
-// Open recovers the broker's directory and serves it. ctx bounds Open alone. The
-// broker is part of the cluster's work once [Broker.Ready] says so, which
-// with several voters needs them to be opened too.
+// Open recovers the broker's directory and serves it; a directory that another
+// broker has open is [ErrLocked]. ctx bounds Open alone. The broker is part of the
+// cluster's work once [Broker.Ready] says so, which with several voters needs them
+// to be opened too.
 func Open(ctx context.Context, cfg Config) (*Broker, error) {
 	cfg = cfg.withDefaults()
 	if err := cfg.validate(); err != nil {
@@ -126,6 +127,7 @@ func (b *Broker) start() {
 		default:
 		}
 		close(b.done)
+		_ = b.client.Close() // who waits for this broker would wait for ever
 	}()
 }
 

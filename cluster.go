@@ -166,8 +166,17 @@ func (c *cluster) leads(id partition.ID, st partition.State) func() bool {
 	}
 }
 
+// illegalTopic says that there can be no topic of that name, so that nobody waits
+// for it.
+func illegalTopic(name string) error {
+	return fmt.Errorf("topic %q: %w: a name is 1 to 249 of a-z A-Z 0-9 . _ -", name, ErrInvalidTopic)
+}
+
 // Topic implements [produce.Cluster].
 func (c *cluster) Topic(ctx context.Context, name string) (produce.Topic, error) {
+	if !partition.NameIsLegal(name) {
+		return produce.Topic{}, illegalTopic(name)
+	}
 	var t partition.Topic
 	err := c.until(ctx, func() bool {
 		var ok bool

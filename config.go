@@ -23,12 +23,13 @@ type Config struct {
 	// Zero means 1. It must not be negative.
 	ID BrokerID
 
-	// Dir is the directory for all of the broker's data. It belongs to this broker.
+	// Dir is the directory for all of the broker's data. It belongs to this broker,
+	// which keeps it locked while it is open.
 	//
 	// Empty means memory, unless FS is given.
 	Dir string
 
-	// FS is the disk.
+	// FS is the disk. Dir is locked if it is a [log.Locker].
 	//
 	// Nil means the operating system's if Dir is given, and memory if not.
 	FS log.FS

@@ -8,7 +8,11 @@ import (
 	"time"
 
 	"github.com/samsalog/samsa/group/consume"
+	"github.com/samsalog/samsa/partition"
 )
+
+// maxGroup bounds a group's name, in bytes.
+const maxGroup = 249
 
 // A Start says where to read a partition for which nothing has been committed. The
 // zero value is [StartEarliest].
@@ -111,6 +115,19 @@ func (c *Client) NewConsumer(cfg ConsumerConfig) (*Consumer, error) {
 	if cfg.Assignor != "" && cfg.Assignor != "uniform" {
 		missing = append(missing, fmt.Errorf("Assignor %q: %w", cfg.Assignor, ErrUnsupported))
 	}
+	for _, name := range cfg.Topics {
+		if !partition.NameIsLegal(name) {
+			missing = append(missing, illegalTopic(name))
+		}
+	}
+	for _, p := range cfg.Partitions {
+		if !partition.NameIsLegal(p.Topic) || p.Partition < 0 {
+			missing = append(missing, illegalTopic(p.Topic))
+		}
+	}
+	if len(cfg.Group) > maxGroup {
+		missing = append(missing, fmt.Errorf("Group has %d bytes; the limit is %d", len(cfg.Group), maxGroup))
+	}
 	if err := errors.Join(missing...); err != nil {
 		return nil, fmt.Errorf("samsa: bad ConsumerConfig: %w", err)
 	}
@@ -209,7 +226,8 @@ func (c *Consumer) Resume(ps ...TopicPartition) error { return c.wrap(c.c.Resume
 func (c *Consumer) Assigned() []TopicPartition { return fromPlaces(c.c.Assigned()) }
 
 // Close waits for a loop body to come back, commits what is finished and leaves the
-// group, within 5 s. It must not be called from a loop body. Again: no effect.
+// group, within 5 s. It must not be called from a loop body or a call-back, nor may
+// Close of the client or the broker: they would wait for themselves. Again: no effect.
 func (c *Consumer) Close() error {
 	c.client.disown(c)
 	return c.wrap(c.c.Close(context.Background()))
@@ -230,10 +248,12 @@ func (c *Consumer) wrap(err error) error {
 		return nil
 	case errors.Is(err, consume.ErrInUse):
 		return ErrInUse
-	case errors.Is(err, consume.ErrClosed):
-		return fmt.Errorf("samsa: consumer: %w", ErrClosed)
+	case errors.Is(err, consume.ErrOutcomeUnknown) && errors.Is(err, consume.ErrClosed):
+		return fmt.Errorf("samsa: %w: %w: %w", ErrOutcomeUnknown, ErrClosed, err)
 	case errors.Is(err, consume.ErrOutcomeUnknown):
 		return fmt.Errorf("samsa: %w: %w", ErrOutcomeUnknown, err)
+	case errors.Is(err, consume.ErrClosed):
+		return fmt.Errorf("samsa: consumer: %w", ErrClosed)
 	}
 	return fmt.Errorf("samsa: %w", err)
 }

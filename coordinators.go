@@ -81,8 +81,8 @@ func (c *coordinators) close() {
 // of returns the service of a group, or nil if it is not here.
 func (c *coordinators) of(name string) *group.Service {
 	t, ok := c.b.node.Topic(control.OffsetsTopic)
-	if !ok {
-		return nil
+	if !ok || !c.b.node.InTouch() {
+		return nil // cut off, it may have been replaced: it must prolong nobody's lease
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()

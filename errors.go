@@ -3,6 +3,7 @@ package samsa
 import (
 	"errors"
 
+	"github.com/samsalog/samsa/group/consume"
 	"github.com/samsalog/samsa/log"
 	"github.com/samsalog/samsa/partition"
 	"github.com/samsalog/samsa/partition/produce"
@@ -36,6 +37,14 @@ var (
 	// ErrUnknownTopic: no such topic. Create it first.
 	ErrUnknownTopic error = partition.UnknownTopic
 
+	// ErrUnknownPartition: the topic has fewer partitions.
+	ErrUnknownPartition error = partition.UnknownPartition
+
+	// ErrNotAssigned: the partition is not this consumer's, or not any more, or the
+	// record to be committed was not delivered since it became so. Somebody else goes on
+	// from what is committed; drop what is in hand.
+	ErrNotAssigned error = consume.ErrNotAssigned
+
 	// ErrNotEnoughReplicas: fewer replicas are in sync than MinISR, for the whole of
 	// the delivery timeout. Bring brokers back.
 	ErrNotEnoughReplicas error = partition.NotEnoughReplicas
@@ -49,6 +58,13 @@ var (
 	// ErrCorrupt: bytes on a disk, or from a peer, do not pass their checks. A
 	// *log.CorruptError in the chain names the file and the place.
 	ErrCorrupt = log.ErrCorrupt
+
+	// ErrLocked: another broker has the directory open, in this process or another; a
+	// *log.LockedError in the chain says which process. Close that broker, even if it
+	// has stopped by itself, or wait for the end of its process; or give each broker a
+	// directory of its own. Leave the file "lock" alone: without it two brokers can
+	// spoil one directory.
+	ErrLocked = log.ErrLocked
 
 	// ErrClosed: the broker, client, producer or consumer has been closed.
 	ErrClosed = errors.New("samsa: closed")

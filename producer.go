@@ -111,16 +111,20 @@ func (p *Producer) Send(ctx context.Context, rec Record) (Record, error) {
 }
 
 // SendAsync sends one record. done, which may be nil, is called exactly once, in
-// order a partition, also if the record is refused at once; it must not block.
-// SendAsync blocks only while the buffer is full, and copies rec before it returns.
+// order a partition, also if the record is refused at once. It is told the record's
+// topic, place and time; key, value and headers are left out, since their memory is
+// the caller's again when SendAsync returns. It must not block: it may call
+// SendAsync, while Send, SendAll, Flush and Close would wait for themselves.
+// SendAsync blocks only while the buffer is full.
 func (p *Producer) SendAsync(ctx context.Context, rec Record, done func(Record, error)) {
+	topic := rec.Topic
 	p.p.Send(ctx, rec.toProduce(), func(placed produce.Placed, err error) {
 		switch {
 		case done == nil:
 		case err != nil:
 			done(Record{}, p.wrap(err))
 		default:
-			done(rec.placed(placed), nil)
+			done(Record{Topic: topic}.placed(placed), nil)
 		}
 	})
 }
@@ -161,8 +165,12 @@ func (p *Producer) SendAll(ctx context.Context, recs []Record) ([]Record, error)
 	sent, errs := make([]Record, len(recs)), make([]error, len(recs))
 	all := make(chan struct{}, len(recs))
 	for i, rec := range recs {
-		p.SendAsync(ctx, rec, func(rec Record, err error) {
-			sent[i], errs[i] = rec, err
+		p.p.Send(ctx, rec.toProduce(), func(placed produce.Placed, err error) {
+			if err != nil {
+				errs[i] = p.wrap(err)
+			} else {
+				sent[i] = recs[i].placed(placed)
+			}
 			all <- struct{}{}
 		})
 	}

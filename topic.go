@@ -2,6 +2,7 @@ package samsa
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"iter"
 	"slices"
@@ -87,7 +88,7 @@ func (p *Partition) Info(ctx context.Context) (PartitionInfo, error) {
 		return PartitionInfo{}, fmt.Errorf("samsa: topic %q: %w", p.t.name, ErrUnknownTopic)
 	}
 	if p.n < 0 || int(p.n) >= len(found.Partitions) {
-		return PartitionInfo{}, fmt.Errorf("samsa: partition %s/%d: %w", p.t.name, p.n, partition.UnknownPartition)
+		return PartitionInfo{}, fmt.Errorf("samsa: partition %s/%d: %w", p.t.name, p.n, ErrUnknownPartition)
 	}
 	id := partition.ID{Topic: found.ID, Partition: p.n}
 	for {
@@ -118,6 +119,15 @@ func (p *Partition) Info(ctx context.Context) (PartitionInfo, error) {
 func (p *Partition) Records(ctx context.Context, from Offset) iter.Seq2[Record, error] {
 	return func(yield func(Record, error) bool) {
 		fail := func(err error) { yield(Record{}, fmt.Errorf("samsa: read %s/%d: %w", p.t.name, p.n, err)) }
+		found, known := p.t.c.view.Topic(p.t.name)
+		switch {
+		case from < 0:
+			fail(fmt.Errorf("%w: offset %d", ErrOutOfRange, from))
+			return
+		case p.n < 0, known && int(p.n) >= len(found.Partitions):
+			fail(ErrUnknownPartition)
+			return
+		}
 		c, err := consume.New(consume.Config{
 			Partitions: []consume.Place{{Topic: p.t.name, Partition: p.n}},
 			Start:      consume.At, From: from, Logger: p.t.c.logger,
@@ -126,8 +136,20 @@ func (p *Partition) Records(ctx context.Context, from Offset) iter.Seq2[Record, 
 			fail(err)
 			return
 		}
+		if p.t.c.ctx.Err() != nil {
+			fail(ErrClosed)
+			return
+		}
+		defer context.AfterFunc(p.t.c.ctx, func() {
+			ended, cancel := context.WithCancel(context.Background())
+			cancel()
+			_ = c.Close(ended)
+		})()
 		defer func() { _ = c.Close(context.Background()) }() // there is no group to leave
 		for rec, err := range c.Records(ctx) {
+			if errors.Is(err, consume.ErrClosed) {
+				err = ErrClosed // the client is
+			}
 			if err != nil {
 				fail(err)
 				return

@@ -91,6 +91,7 @@ func (v *remoteView) run(ctx context.Context) {
 			failures = 0
 			continue
 		}
+		// One that is cut off answers, and has no news: another may have some.
 		v.logger.Debug("metadata", "broker", addrs[i%len(addrs)], "error", err)
 		i++
 		if failures++; failures < len(addrs) {
@@ -136,17 +137,23 @@ func (v *remoteView) ask(ctx context.Context, addr string, wait time.Duration) e
 	if err != nil {
 		return err
 	}
-	v.take(image)
+	if !v.take(image) && image.Controller == partition.NoBroker {
+		return errNoNews
+	}
 	return nil
 }
 
+// errNoNews stands for the answer of a broker that knows nothing new, and no
+// controller either.
+var errNoNews = errors.New("no news, and no controller")
+
 // take replaces the image by a newer one. The controller may have changed without
-// a record, so an image of the same age counts too.
-func (v *remoteView) take(image partition.Image) {
+// a record, so an image of the same age counts too. It reports whether that was news.
+func (v *remoteView) take(image partition.Image) (news bool) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	if image.Offset < v.image.Offset || image.Offset == v.image.Offset && image.Controller == v.image.Controller {
-		return
+		return false
 	}
 	v.image = image
 	clear(v.topics)
@@ -155,6 +162,7 @@ func (v *remoteView) take(image partition.Image) {
 	}
 	close(v.changed)
 	v.changed = make(chan struct{})
+	return true
 }
 
 func (v *remoteView) Topic(name string) (partition.Topic, bool) {

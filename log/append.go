@@ -27,7 +27,7 @@ func (l *Log) Append(epoch Epoch, b Batch) (first Offset, err error) {
 	case len(b) > l.cfg.MaxBatchBytes+BatchOverhead:
 		return 0, fmt.Errorf("%w: %d bytes", ErrTooLarge, len(b))
 	}
-	if last := l.LastEpoch(); epoch < last || epoch < 0 {
+	if last := l.state.epochs.last(); epoch < last || epoch < 0 {
 		return 0, fmt.Errorf("%w: epoch %d after %d", ErrOutOfOrder, epoch, last)
 	}
 	first = l.End()
@@ -125,11 +125,9 @@ func (l *Log) fits(base Offset, size int64, n int, last Offset) bool {
 	return size == 0 || size+int64(n) <= l.cfg.SegmentBytes && last-base <= most
 }
 
-// active returns the last segment. Its size is the caller's to read without the
-// mutex: the writer alone changes it.
+// active returns the last segment. As the writer alone changes which segments
+// and epochs there are, and the size of this one, it reads them without the mutex.
 func (l *Log) active() *segment {
-	l.mu.Lock()
-	defer l.mu.Unlock()
 	if n := len(l.state.segments); n > 0 {
 		return l.state.segments[n-1]
 	}
@@ -139,18 +137,19 @@ func (l *Log) active() *segment {
 // prepare makes the log ready for n bytes up to an offset: the epochs that begin
 // in them are durable, and there is a segment that takes them.
 func (l *Log) prepare(starts epochs, n int, last Offset) error {
+	e, active := l.state.epochs, l.active()
+	fresh := len(starts) > 1 || len(starts) == 1 && e.last() != starts[0].epoch
+	room := active != nil && l.fits(active.base, active.size, n, last)
+	if !fresh && room && !l.unsaved && !l.unsynced {
+		return nil // as nearly always; write looks whether the log is usable
+	}
 	l.mu.Lock()
 	err := l.state.usable()
-	e := l.state.epochs
-	var active *segment
-	if i := len(l.state.segments); i > 0 {
-		active = l.state.segments[i-1]
-	}
 	l.mu.Unlock()
 	if err != nil {
 		return err
 	}
-	if len(starts) > 1 || len(starts) == 1 && e.last() != starts[0].epoch {
+	if fresh {
 		for _, s := range starts {
 			e = e.assign(s.epoch, s.start)
 		}
@@ -159,7 +158,7 @@ func (l *Log) prepare(starts epochs, n int, last Offset) error {
 	switch {
 	case active == nil:
 		err = l.begin(l.End())
-	case !l.fits(active.base, active.size, n, last):
+	case !room:
 		err = l.roll()
 	}
 	if err != nil {
@@ -225,27 +224,31 @@ const keepEpochs = NoEpoch
 
 // write puts the bytes of batches behind the last one, on disk and in the tail.
 func (l *Log) write(data []byte, first, end Offset, epoch Epoch) error {
+	s := l.active()
+	pos := s.size
+	kept := len(data) <= l.cfg.TailBytes/tailShare
+	var buf []byte
 	l.mu.Lock()
-	s := l.state.segments[len(l.state.segments)-1]
-	pos, file := s.size, s.file
-	buf := l.state.tail.room(s, pos, first, len(data), l.cfg.TailBytes)
-	l.mu.Unlock()
-
-	copy(buf, data)
-	if epoch != keepEpochs {
-		Batch(buf).Place(first, epoch)
+	err, file := l.state.usable(), s.file
+	if err == nil && kept {
+		buf = l.state.tail.room(s, pos, first, len(data), l.cfg.TailBytes)
 	}
-	if _, err := file.WriteAt(buf, pos); err != nil {
-		l.mu.Lock()
-		unusable := l.state.usable()
-		l.mu.Unlock()
-		if unusable != nil {
-			return unusable
-		}
-		if undo := file.Truncate(pos); undo != nil {
-			return l.fail(errors.Join(err, undo))
-		}
+	l.mu.Unlock()
+	if err != nil {
 		return err
+	}
+
+	if kept {
+		copy(buf, data)
+		if epoch != keepEpochs {
+			Batch(buf).Place(first, epoch)
+		}
+		_, err = file.WriteAt(buf, pos)
+	} else {
+		err = writeLarge(file, pos, data, first, epoch)
+	}
+	if err != nil {
+		return l.undo(file, pos, err)
 	}
 
 	l.mu.Lock()
@@ -253,16 +256,50 @@ func (l *Log) write(data []byte, first, end Offset, epoch Epoch) error {
 	if err := l.state.usable(); err != nil {
 		return err
 	}
-	l.state.tail.extend(len(data), end)
-	for at := int64(0); at < int64(len(buf)); {
-		b := Batch(buf[at:])
-		s.index.note(s.base, b.Last(), pos+at, l.cfg.IndexInterval)
+	if kept {
+		l.state.tail.extend(len(data), end)
+	}
+	next := first
+	for at := int64(0); at < int64(len(data)); {
+		b := Batch(data[at:])
+		next += Offset(b.lastDelta()) + 1
+		s.index.note(s.base, next-1, pos+at, l.cfg.IndexInterval)
 		at += b.size()
 	}
 	s.size = pos + int64(len(data))
 	s.dirty = true
 	l.end.Store(int64(end))
 	return nil
+}
+
+// writeLarge writes what would push all else out of the tail: without a copy,
+// as that takes longer than another call. A batch that is to be placed has its
+// header written apart, since the bytes are not ours to change.
+func writeLarge(file File, pos int64, data []byte, first Offset, epoch Epoch) error {
+	if epoch != keepEpochs {
+		header := Batch(append([]byte(nil), data[:BatchOverhead]...))
+		header.Place(first, epoch)
+		if _, err := file.WriteAt(header, pos); err != nil {
+			return err
+		}
+		data, pos = data[BatchOverhead:], pos+BatchOverhead
+	}
+	_, err := file.WriteAt(data, pos)
+	return err
+}
+
+// undo takes back what a write that failed has left from pos on.
+func (l *Log) undo(file File, pos int64, err error) error {
+	l.mu.Lock()
+	unusable := l.state.usable()
+	l.mu.Unlock()
+	if unusable != nil {
+		return unusable
+	}
+	if undo := file.Truncate(pos); undo != nil {
+		return l.fail(errors.Join(err, undo))
+	}
+	return err
 }
 
 // BeginEpoch notes that this log's owner leads from the end on, in epoch

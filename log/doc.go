@@ -26,9 +26,9 @@
 // # What it does not promise
 //
 // A Log has one writer: Append, Replicate, BeginEpoch, Truncate and Reset are
-// called one at a time. All other calls may overlap them and each other. Nothing
-// keeps two processes, or two Logs, from opening one directory: whoever owns the
-// directory above sees to that.
+// called one at a time. All other calls may overlap them and each other. [Open]
+// keeps no other process, and no other Log, from opening the same directory:
+// whoever owns it, or a directory above it, takes [LockDir] for that.
 //
 // Batches are Kafka's RecordBatch v2, described in format.go. Each of the other
 // files has its format beside its codec.

@@ -28,7 +28,27 @@ var (
 	// ErrOutOfOrder: an offset does not follow the end of the log, or an epoch is
 	// older than the last. Nothing was written.
 	ErrOutOfOrder = errors.New("log: out of order")
+	// ErrLocked: somebody else has the directory; see [LockedError].
+	ErrLocked = errors.New("log: directory is locked")
 )
+
+// A LockedError says who has the directory that was to be locked. It matches
+// [ErrLocked].
+type LockedError struct {
+	Dir    string
+	Holder string // for people, such as "process 4711 on host"; empty if not known
+}
+
+func (e *LockedError) Error() string {
+	holder := e.Holder
+	if holder == "" {
+		holder = "another holder"
+	}
+	return fmt.Sprintf("log: directory %s is locked by %s", e.Dir, holder)
+}
+
+// Is makes errors.Is(err, ErrLocked) true.
+func (e *LockedError) Is(target error) bool { return target == ErrLocked }
 
 // A RangeError reports an offset outside what the log holds. It matches
 // [ErrOutOfRange].

@@ -32,42 +32,74 @@ type flushPlace struct {
 	pos     int64
 }
 
+// A flushGroup is those whose records the next flush covers: the first of them
+// flushes when its turn comes, and wakes the others once.
+type flushGroup struct {
+	done chan struct{} // closed when it has flushed, or found nothing to do
+}
+
 // Flush makes durable what was appended before the call, and returns the flushed
 // end. Calls may overlap: one flushes, and those that come while it does share
 // the next flush. An error is final; it matches [ErrFailed].
 func (l *Log) Flush() (Offset, error) {
-	l.mu.Lock()
 	target := l.End()
 	for {
-		if err := l.state.usable(); err != nil {
+		l.mu.Lock()
+		done, err := l.covered(target)
+		if done || err != nil {
 			l.mu.Unlock()
 			return l.Flushed(), err
 		}
-		if l.Flushed() >= min(target, l.End()) { // a cut may have lowered the end
-			l.mu.Unlock()
-			return l.Flushed(), nil
+		group := l.state.next
+		if group == nil {
+			return l.flushNext(target)
 		}
-		if !l.state.busy {
-			break
+		l.mu.Unlock()
+		<-group.done
+		if flushed := l.Flushed(); flushed >= target {
+			return flushed, nil // without the mutex, which all that were woken want
 		}
-		l.changed.Wait()
+	}
+}
+
+// covered tells whether nothing below target waits for a flush; l.mu is held.
+func (l *Log) covered(target Offset) (bool, error) {
+	if err := l.state.usable(); err != nil {
+		return false, err
+	}
+	return l.Flushed() >= min(target, l.End()), nil // a cut may have lowered the end
+}
+
+// flushNext waits for its turn, and flushes for all who have come by then. l.mu
+// is held; it is not when flushNext returns.
+func (l *Log) flushNext(target Offset) (Offset, error) {
+	group := &flushGroup{done: make(chan struct{})}
+	if l.state.busy {
+		l.state.next = group
+		for l.state.busy {
+			l.changed.Wait()
+		}
+		l.state.next = nil
+	}
+	done, err := l.covered(target)
+	if done || err != nil {
+		l.mu.Unlock()
+		close(group.done)
+		return l.Flushed(), err
 	}
 	l.state.busy = true
 	l.mu.Unlock()
 	defer l.release()
 
-	if err := l.flushOnce(); err != nil {
-		return l.Flushed(), err
+	err = l.flushOnce()
+	close(group.done)
+	if err == nil {
+		err = l.mark(false)
 	}
-	if err := l.mark(false); err != nil {
-		return l.Flushed(), err
+	if err == nil && l.slots.due(l.cfg.Now()) {
+		err = l.syncSlots()
 	}
-	if l.slots.due(l.cfg.Now()) {
-		if err := l.syncSlots(); err != nil {
-			return l.Flushed(), err
-		}
-	}
-	return l.Flushed(), nil
+	return l.Flushed(), err
 }
 
 // Checkpoint syncs the record of the flushed end, which Flush does once a second
@@ -116,7 +148,6 @@ func (l *Log) flushOnce() error {
 	if err == nil && place.segment != nil {
 		l.place = place
 		l.flushed.Store(int64(place.end))
-		l.changed.Broadcast()
 	}
 	l.mu.Unlock()
 	_ = closeAll(idle)

@@ -4,7 +4,7 @@ import "io"
 
 // An FS is the disk that logs are kept on. Names are paths as [path/filepath]
 // joins them. Every error for a name that is not there matches fs.ErrNotExist.
-// Calls may overlap.
+// Calls may overlap. An FS may be a [Locker] too.
 //
 // What a crash of the machine may take: bytes of a file since its last Sync, in
 // any part, and names created, renamed or removed since the SyncDir of their

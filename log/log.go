@@ -28,7 +28,8 @@ type Config struct {
 	// Zero means 1 MiB; above 1 GiB means 1 GiB.
 	MaxBatchBytes int
 
-	// TailBytes is how much of the end is kept in memory for readers.
+	// TailBytes is how much of the end is kept in memory for readers. What is
+	// appended at once and longer than half of it is not kept.
 	//
 	// Zero means 1 MiB.
 	TailBytes int
@@ -79,7 +80,7 @@ type Log struct {
 
 	mu      sync.Mutex // guards state; never held across a call of a File or an FS
 	state   state
-	changed sync.Cond // state.busy, state.err or flushed has changed; uses mu
+	changed sync.Cond // state.busy or state.err has changed; uses mu
 
 	// The writer's own, and of whoever holds state.busy: the writer gets by
 	// without busy only in what appends alone touch.
@@ -98,9 +99,10 @@ type state struct {
 	epochs   epochs
 	tail     tail
 	hints    hints
-	warm     *segment // the sealed segment whose file stays open
-	cuts     int      // rises when a cut begins: what was read before it may be false
-	busy     bool     // somebody flushes, cuts or closes; others wait
+	warm     *segment    // the sealed segment whose file stays open
+	cuts     int         // rises when a cut begins: what was read before it may be false
+	busy     bool        // somebody flushes, cuts or closes; others wait
+	next     *flushGroup // waits for its turn to flush; nil: nobody does
 	closed   bool
 	err      error // final
 }

@@ -17,11 +17,16 @@ type MemFS struct {
 	mu    sync.Mutex // guards all below; file contents have locks of their own
 	files map[string]*memFile
 	dirs  map[string]bool
+	locks map[string]bool // directories
 }
 
 // NewMemFS returns an empty disk.
 func NewMemFS() *MemFS {
-	return &MemFS{files: map[string]*memFile{}, dirs: map[string]bool{".": true, string(filepath.Separator): true}}
+	return &MemFS{
+		files: map[string]*memFile{},
+		dirs:  map[string]bool{".": true, string(filepath.Separator): true},
+		locks: map[string]bool{},
+	}
 }
 
 func memError(op, name string, err error) error {
@@ -128,6 +133,26 @@ func (m *MemFS) SyncDir(dir string) error {
 		return memError("syncdir", dir, fs.ErrNotExist)
 	}
 	return nil
+}
+
+// Lock implements [Locker], for those who use this value.
+func (m *MemFS) Lock(dir string) (unlock func() error, err error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	path := filepath.Clean(dir)
+	switch {
+	case !m.dirs[path]:
+		return nil, memError("lock", dir, fs.ErrNotExist)
+	case m.locks[path]:
+		return nil, &LockedError{Dir: dir, Holder: "this process"}
+	}
+	m.locks[path] = true
+	return sync.OnceValue(func() error {
+		m.mu.Lock()
+		defer m.mu.Unlock()
+		delete(m.locks, path)
+		return nil
+	}), nil
 }
 
 // names lists a directory in order; m.mu is held.

@@ -26,6 +26,9 @@ type Recovery struct {
 // lies at or above the flushed end is cut; below it, the error is a
 // [*CorruptError] and nothing is touched. A file of a later version is
 // [ErrNewer].
+//
+// Open does not lock the directory. Who cannot be sure to be alone with it calls
+// [LockDir] before, and unlocks after [Log.Close].
 func Open(fsys FS, dir string, cfg Config) (*Log, Recovery, error) {
 	l := &Log{fsys: fsys, dir: dir, cfg: cfg.withDefaults()}
 	l.changed.L = &l.mu

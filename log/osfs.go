@@ -7,7 +7,9 @@ import (
 )
 
 // OS returns the disk of the operating system. Directories are made for their
-// owner alone (0700), and so are files (0600).
+// owner alone (0700), and so are files (0600). It is a [Locker] on Linux, macOS,
+// the BSDs, illumos and Windows; on other systems nothing is locked. The lock of a
+// directory is on the file "lock" in it, which stays there.
 func OS() FS { return osFS{} }
 
 type osFS struct{}

@@ -3,6 +3,7 @@ package log
 import (
 	"errors"
 	"io"
+	"sort"
 )
 
 // Read returns whole batches from the one that holds from on, as far as they lie
@@ -14,13 +15,25 @@ import (
 // disk that are not what was written are a [*CorruptError]. The bytes returned
 // never change, and may be kept.
 func (l *Log) Read(from, upTo Offset, maxBytes int) ([]byte, error) {
+	return l.readInto(nil, from, upTo, maxBytes)
+}
+
+// ReadInto is [Log.Read] of at most len(buf) bytes for readers that go through
+// the log and keep nothing: bytes from the disk are put into buf, but for a batch
+// that is longer, so that no memory is taken from one call to the next. The bytes
+// returned are those of buf, or never change.
+func (l *Log) ReadInto(buf []byte, from, upTo Offset) ([]byte, error) {
+	return l.readInto(buf, from, upTo, len(buf))
+}
+
+func (l *Log) readInto(buf []byte, from, upTo Offset, maxBytes int) ([]byte, error) {
 	for {
 		r, data, err := l.plan(from, upTo, maxBytes)
-		if err != nil || r == nil {
+		if err != nil || r.segment == nil {
 			return data, err
 		}
-		data, err = l.readDisk(r)
-		if l.finish(r, err == nil) {
+		data, err = l.readDisk(&r, buf)
+		if l.finish(&r, err == nil) {
 			return data, err
 		}
 	}
@@ -43,28 +56,29 @@ type reading struct {
 	nextPos int64
 }
 
-// plan serves a read from memory, or returns what to read from the disk.
-func (l *Log) plan(from, upTo Offset, maxBytes int) (*reading, []byte, error) {
+// plan serves a read from memory, or returns what to read from the disk: then the
+// reading has a segment.
+func (l *Log) plan(from, upTo Offset, maxBytes int) (reading, []byte, error) {
 	l.mu.Lock()
 	st := &l.state
 	start, end := l.Start(), l.End()
 	switch {
 	case st.closed:
 		l.mu.Unlock()
-		return nil, nil, ErrClosed
+		return reading{}, nil, ErrClosed
 	case from < start || from > end:
 		l.mu.Unlock()
-		return nil, nil, &RangeError{Want: from, First: start, Next: end}
+		return reading{}, nil, &RangeError{Want: from, First: start, Next: end}
 	}
 	to := min(upTo, end)
 	if from >= to {
 		l.mu.Unlock()
-		return nil, nil, nil
+		return reading{}, nil, nil
 	}
-	if c, ok := st.tail.find(from); ok {
+	if c, ok := st.tail.lend(from); ok {
 		entries := c.segment.index.entries
 		l.mu.Unlock()
-		return nil, c.read(from, to, maxBytes, entries), nil
+		return reading{}, c.read(from, to, maxBytes, entries), nil
 	}
 	defer l.mu.Unlock()
 	i := findSegment(st.segments, from)
@@ -73,10 +87,14 @@ func (l *Log) plan(from, upTo Offset, maxBytes int) (*reading, []byte, error) {
 		to = min(to, st.segments[i+1].base)
 	}
 	s.pin()
-	return &reading{
+	r := reading{
 		segment: s, from: from, to: to, limit: maxBytes, epochs: st.epochs, cuts: st.cuts,
 		pos: st.hints.find(s, from), first: from,
-	}, nil, nil
+	}
+	if r.pos >= 0 {
+		r.limit = wholeBatches(s.index.entries, r.pos, maxBytes)
+	}
+	return r, nil, nil
 }
 
 // finish ends a reading; false says that a cut has made it void.
@@ -93,8 +111,20 @@ func (l *Log) finish(r *reading, good bool) bool {
 	return true
 }
 
-// readDisk reads and checks the batches that r asks for.
-func (l *Log) readDisk(r *reading) ([]byte, error) {
+// wholeBatches returns limit, or what of it ends with a batch, as far as the index
+// tells: so that no part of a batch is read in vain, and once more with the next.
+// A wrong entry costs no more than that.
+func wholeBatches(entries []indexEntry, pos int64, limit int) int {
+	i := sort.Search(len(entries), func(i int) bool { return int64(entries[i].position) > pos+int64(limit) }) - 1
+	if i < 0 || i == len(entries)-1 || int64(entries[i].position) <= pos {
+		return limit
+	}
+	return int(int64(entries[i].position) - pos)
+}
+
+// readDisk reads and checks the batches that r asks for, into memory of its own
+// unless into has room.
+func (l *Log) readDisk(r *reading, into []byte) ([]byte, error) {
 	file, size, err := l.open(r.segment)
 	if err != nil {
 		return nil, err
@@ -104,7 +134,7 @@ func (l *Log) readDisk(r *reading) ([]byte, error) {
 			return nil, err
 		}
 	}
-	buf, err := readBatches(file, r.pos, size, r.limit)
+	buf, err := readBatches(into, file, r.pos, size, r.limit)
 	if err != nil {
 		return nil, place(err, r.segment.name(), r.pos, r.first)
 	}
@@ -112,7 +142,10 @@ func (l *Log) readDisk(r *reading) ([]byte, error) {
 	for n < len(buf) {
 		b, _, err := SplitBatch(buf[n:])
 		if err == nil {
-			err = errors.Join(b.fits(next, r.epochs), b.Check())
+			err = b.fits(next, r.epochs)
+		}
+		if err == nil {
+			err = b.Check()
 		}
 		if err != nil && n == 0 {
 			return nil, place(err, r.segment.name(), r.pos, r.first)
@@ -123,15 +156,15 @@ func (l *Log) readDisk(r *reading) ([]byte, error) {
 		n, next = n+len(b), b.Next()
 	}
 	r.next, r.nextPos = next, r.pos+int64(n)
-	if n < cap(buf)/2 {
+	if n < cap(buf)/2 && len(into) == 0 {
 		return append([]byte(nil), buf[:n]...), nil
 	}
 	return buf[:n:n], nil
 }
 
 // readBatches reads limit bytes from pos on, but not less than the batch there.
-func readBatches(file File, pos, size int64, limit int) ([]byte, error) {
-	buf, err := readExactly(file, pos, min(max(int64(limit), BatchOverhead), size-pos))
+func readBatches(into []byte, file File, pos, size int64, limit int) ([]byte, error) {
+	buf, err := readExactly(into, file, pos, min(max(int64(limit), BatchOverhead), size-pos))
 	if err != nil {
 		return nil, err
 	}
@@ -143,14 +176,19 @@ func readBatches(file File, pos, size int64, limit int) ([]byte, error) {
 	if n > size-pos {
 		return nil, ErrShort
 	}
-	return readExactly(file, pos, n)
+	return readExactly(into, file, pos, n)
 }
 
-func readExactly(file File, pos, n int64) ([]byte, error) {
+// readExactly reads n bytes, into memory of its own unless into has room.
+func readExactly(into []byte, file File, pos, n int64) ([]byte, error) {
 	if n <= 0 {
 		return nil, ErrShort
 	}
-	buf := make([]byte, n)
+	buf := into
+	if int64(len(buf)) < n {
+		buf = make([]byte, n)
+	}
+	buf = buf[:n]
 	got, err := file.ReadAt(buf, pos)
 	switch {
 	case int64(got) == n:

@@ -1,10 +1,12 @@
 package log
 
 // A tail keeps the newest batches in memory, so that followers and readers at the
-// end make no system call. Chunks are filled once and never written again: what
-// was handed out stays true, and the garbage collector frees it.
+// end make no system call. What was handed out stays true: a chunk of which
+// somebody may hold a part is never written again, and the garbage collector
+// frees it. A chunk that nobody has read is filled anew, which spares the page
+// faults of fresh memory: without readers, they take longer than the write.
 type tail struct {
-	chunks []chunk // oldest first, without holes; the last one is being filled
+	chunks []chunk // oldest first; a hole is where a run was too large to keep
 	held   int     // capacity of all chunks
 	grow   int     // capacity of the next one
 }
@@ -15,9 +17,13 @@ type chunk struct {
 	pos        int64 // of buf[0] in the segment
 	first, end Offset
 	buf        []byte
+	lent       bool // somebody may hold a part of buf
 }
 
-const firstChunk = 4 << 10
+const (
+	firstChunk = 4 << 10
+	tailShare  = 2 // a run longer than the budget by this is not kept
+)
 
 // room returns n bytes behind the last batch, which are not part of the tail
 // before extend. It keeps within budget, but for what it returns. l.mu is held.
@@ -30,15 +36,24 @@ func (t *tail) room(s *segment, pos int64, first Offset, n, budget int) []byte {
 	}
 	size := max(n, min(max(t.grow, firstChunk), max(budget/4, firstChunk)))
 	t.grow = 2 * size
+	var buf []byte
 	drop := 0
 	for drop < len(t.chunks) && t.held+size > budget {
-		t.held -= cap(t.chunks[drop].buf)
+		c := &t.chunks[drop]
+		t.held -= cap(c.buf)
+		if !c.lent && cap(c.buf) >= size && cap(c.buf) > cap(buf) {
+			buf = c.buf[:0]
+		}
 		drop++
 	}
-	clear(t.chunks[:drop])
-	t.chunks = append(t.chunks[drop:], chunk{segment: s, pos: pos, first: first, end: first, buf: make([]byte, 0, size)})
-	t.held += size
-	return t.chunks[len(t.chunks)-1].buf[:n:n]
+	if buf == nil {
+		buf = make([]byte, 0, size)
+	}
+	kept := copy(t.chunks, t.chunks[drop:])
+	clear(t.chunks[kept:])
+	t.chunks = append(t.chunks[:kept], chunk{segment: s, pos: pos, first: first, end: first, buf: buf})
+	t.held += cap(buf)
+	return buf[:n:n]
 }
 
 // extend makes the n bytes that room returned last part of the tail.
@@ -47,11 +62,13 @@ func (t *tail) extend(n int, end Offset) {
 	c.buf, c.end = c.buf[:len(c.buf)+n], end
 }
 
-// find returns the chunk that holds off.
-func (t *tail) find(off Offset) (chunk, bool) {
+// lend returns the chunk that holds off, for a reader to keep.
+func (t *tail) lend(off Offset) (chunk, bool) {
 	for i := len(t.chunks) - 1; i >= 0; i-- {
-		if c := t.chunks[i]; c.first <= off {
-			return c, off < c.end
+		if c := &t.chunks[i]; c.first <= off {
+			held := off < c.end
+			c.lent = c.lent || held
+			return *c, held
 		}
 	}
 	return chunk{}, false

@@ -132,7 +132,7 @@ func (c TopicConfig) Validate() error {
 			bad("%s is %d; it may be %d to %d", field, v, low, high)
 		}
 	}
-	if !nameIsLegal(c.Name) {
+	if !NameIsLegal(c.Name) {
 		bad("Name %.300q is not 1 to %d of a-z A-Z 0-9 . _ -, or is . or ..", c.Name, maxName)
 	}
 	within("Partitions", int64(c.Partitions), 1, maxPartitions)
@@ -214,7 +214,7 @@ func (d Durability) String() string {
 	}
 }
 
-func nameIsLegal(name string) bool {
+func NameIsLegal(name string) bool {
 	if name == "" || len(name) > maxName || name == "." || name == ".." {
 		return false
 	}

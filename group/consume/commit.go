@@ -67,10 +67,14 @@ func (c *Consumer) claim(recs []Record) ([]claim, error) {
 		if p == nil {
 			return nil, &Error{place, ErrNotAssigned}
 		}
+		if !p.located || !p.progress.delivered(m) {
+			return nil, &Error{place, fmt.Errorf("%w: the record at offset %d was not delivered since it has been", ErrNotAssigned, recs[i].Offset)}
+		}
 		claims = append(claims, claim{p, m})
 	}
-	for _, cl := range claims {
+	for i, cl := range claims {
 		cl.part.progress.finish(cl.mark)
+		claims[i].mark = cl.part.progress.claimed // an older word takes nothing back
 	}
 	return claims, nil
 }

@@ -2,6 +2,7 @@ package consume
 
 import (
 	"context"
+	"fmt"
 	"iter"
 	"slices"
 	"sync"
@@ -161,6 +162,9 @@ func (c *Consumer) Seek(place Place, offset log.Offset) error {
 	p := c.find(place)
 	if p == nil || p.revoking {
 		return &Error{place, ErrNotAssigned}
+	}
+	if offset < 0 {
+		return &Error{place, fmt.Errorf("%w: offset %d", partition.OutOfRange, offset)}
 	}
 	p.start(mark{offset, log.NoEpoch})
 	p.inHand = false

@@ -87,6 +87,7 @@ func (c *Consumer) hand(ctx context.Context, got turn, offset log.Offset) bool {
 		return false
 	}
 	c.give(p, offset, got.batch.Epoch())
+	p.decoded = nil // of a Poll before; the loop goes its own way through the batch
 	return true
 }
 

@@ -20,15 +20,27 @@ type progress struct {
 	handed    mark // what has been handed out
 	finished  mark // what has been processed
 	committed mark // what the coordinator has confirmed
+
+	began   log.Offset // where the present run of records began
+	reached log.Offset // how far it has ever been handed out
+	claimed mark       // what the caller has said is finished
 }
 
 // start begins anew at a place, whatever was in hand. What was committed stands.
-func (p *progress) start(at mark) { p.handed, p.finished = at, at }
+func (p *progress) start(at mark) {
+	p.handed, p.finished, p.claimed = at, at, mark{at: -1, epoch: log.NoEpoch}
+	p.began, p.reached = at.at, at.at
+}
 
 // hand notes that the record at that offset is in the caller's hands.
 func (p *progress) hand(offset log.Offset, epoch log.Epoch) {
 	p.handed = mark{offset + 1, epoch}
+	p.reached = max(p.reached, p.handed.at)
 }
+
+// delivered reports whether the record below a mark was handed out since the start:
+// one of an earlier assignment, or of the caller's own making, says nothing here.
+func (p *progress) delivered(m mark) bool { return m.at > p.began && m.at <= p.reached }
 
 // settle notes that the caller has come back for more: all that was in hand is
 // finished.
@@ -50,6 +62,9 @@ func (p *progress) back() (log.Offset, bool) {
 
 // finish notes that the caller has finished all below a place, by its own word.
 func (p *progress) finish(m mark) {
+	if m.at > p.claimed.at {
+		p.claimed = m
+	}
 	if m.at > p.finished.at {
 		p.finished = m
 	}

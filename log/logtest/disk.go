@@ -28,6 +28,7 @@ const (
 	Truncate
 	Sync
 	SyncDir
+	Lock
 
 	Mutate = Create | Rename | Remove | Mkdir | Write | Truncate | Sync | SyncDir
 )
@@ -39,7 +40,8 @@ var ErrCrashed = errors.New("logtest: crashed")
 // A Disk is a [log.FS] over another one, which nobody else uses meanwhile. What
 // the other one held to begin with counts as durable. It is safe for concurrent
 // use, and outlives the brokers on it: after [Disk.Fail] or [Disk.PowerFail]
-// handles opened before stay dead, as those of a dead process do.
+// handles opened before stay dead, and locks are free, as those of a dead process
+// are.
 type Disk struct {
 	under log.FS
 
@@ -51,7 +53,11 @@ type Disk struct {
 	delay time.Duration
 	traps []*trap
 	count int // mutating calls so far
+	locks []*lock
 }
+
+// A lock is one that somebody alive holds.
+type lock struct{ free func() error }
 
 // A trap fails the n-th call of a kind from now.
 type trap struct {
@@ -66,13 +72,22 @@ func NewDisk(under log.FS) *Disk {
 	return &Disk{under: under, dirs: map[string]*dir{}}
 }
 
-// Fail makes every call return err until Revive. What was written stays: a
-// process is killed, or a disk pulled out.
+// Fail makes every call return err until Revive, and frees all locks. What was
+// written stays: a process is killed, or a disk pulled out.
 func (d *Disk) Fail(err error) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
+	d.die(err)
+}
+
+// die ends the life of who uses the disk; d.mu is held.
+func (d *Disk) die(down error) {
 	d.life++
-	d.down = err
+	d.down = down
+	for _, l := range d.locks {
+		_ = l.free() // a dead process is told nothing
+	}
+	d.locks = nil
 }
 
 // Revive ends what Fail began, and takes away what is left of FailNth and Crash.
@@ -148,8 +163,7 @@ func (d *Disk) enter(op Op) error {
 		}
 		d.traps = slices.Delete(d.traps, i, i+1)
 		if t.crash {
-			d.life++
-			d.down = t.err
+			d.die(t.err)
 		}
 		return t.err
 	}
@@ -315,6 +329,36 @@ func (d *Disk) SyncDir(name string) error {
 	}
 	// Another sync may have been faster, and have done some of it already.
 	return d.settle(in, min(upTo, len(in.changes)))
+}
+
+// Lock implements [log.Locker], if the disk below does; if not, nothing is locked.
+// Fail, Crash and PowerFail free the lock, and unlock has no effect from then on.
+func (d *Disk) Lock(name string) (unlock func() error, err error) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if err := d.enter(Lock); err != nil {
+		return nil, err
+	}
+	under, ok := d.under.(log.Locker)
+	if !ok {
+		return func() error { return nil }, nil
+	}
+	free, err := under.Lock(name)
+	if err != nil {
+		return nil, err
+	}
+	l := &lock{free}
+	d.locks = append(d.locks, l)
+	return func() error {
+		d.mu.Lock()
+		defer d.mu.Unlock()
+		i := slices.Index(d.locks, l)
+		if i < 0 {
+			return nil
+		}
+		d.locks = slices.Delete(d.locks, i, i+1)
+		return l.free()
+	}, nil
 }
 
 // wait lets a sync take its time; d.mu is held before and after.

@@ -133,6 +133,63 @@ func TestASyncCoversWhatWasWrittenBeforeItAlone(t *testing.T) {
 	})
 }
 
+func TestTheDeathOfADiskFreesItsLocks(t *testing.T) {
+	broken := errors.New("broken")
+	for name, kill := range map[string]func(d *logtest.Disk) error{
+		"Fail":      func(d *logtest.Disk) error { d.Fail(broken); return nil },
+		"PowerFail": func(d *logtest.Disk) error { return d.PowerFail(nil) },
+		"Crash": func(d *logtest.Disk) error {
+			d.Crash(1)
+			require.ErrorIs(t, d.SyncDir("d"), logtest.ErrCrashed)
+			return nil
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			under := log.NewMemFS()
+			d := logtest.NewDisk(under)
+			require.NoError(t, d.MkdirAll("d"))
+			dead, err := d.Lock("d")
+			require.NoError(t, err)
+			_, err = under.Lock("d")
+			require.ErrorIs(t, err, log.ErrLocked, "it is the disk below that is locked")
+
+			require.NoError(t, kill(d))
+			free, err := under.Lock("d")
+			require.NoError(t, err, "at once, not when it is revived")
+			require.NoError(t, free())
+			d.Revive()
+			unlock, err := d.Lock("d")
+			require.NoError(t, err)
+			require.NoError(t, dead(), "the dead tidy up late")
+			_, err = d.Lock("d")
+			require.ErrorIs(t, err, log.ErrLocked)
+			require.NoError(t, unlock())
+		})
+	}
+}
+
+func TestLocksThatADiskRefuses(t *testing.T) {
+	d := newDisk(t)
+	broken := errors.New("broken")
+	d.FailNth(logtest.Lock, 1, broken)
+	_, err := d.Lock("d")
+	require.ErrorIs(t, err, broken)
+	d.Fail(broken)
+	_, err = d.Lock("d")
+	require.ErrorIs(t, err, broken)
+	d.Revive()
+	unlock, err := d.Lock("d")
+	require.NoError(t, err)
+	require.NoError(t, unlock())
+
+	d = logtest.NewDisk(struct{ log.FS }{log.NewMemFS()}) // which is no Locker
+	for range 2 {
+		unlock, err := d.Lock("d")
+		require.NoError(t, err)
+		require.NoError(t, unlock())
+	}
+}
+
 func TestFailAndFailNth(t *testing.T) {
 	d := newDisk(t)
 	f := create(t, d, "d/a", "one", true)

@@ -17,8 +17,8 @@ import (
 func (d *Disk) PowerFail(rng *rand.Rand) error {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	d.life++
-	d.down, d.traps = nil, nil
+	d.die(nil)
+	d.traps = nil
 	keep := 0.0 // the share of what was not synced that stays
 	if rng != nil {
 		keep = []float64{0, 0.5, 1, rng.Float64()}[rng.Intn(4)]

@@ -6,13 +6,15 @@ import (
 	"io/fs"
 	"path/filepath"
 	"slices"
+	"sync"
+	"sync/atomic"
 	"testing"
 
 	"github.com/samsalog/samsa/log"
 )
 
-// RunFS checks that a disk keeps the contract of [log.FS], crashes aside. open
-// returns an empty one, and the directory on it to work in.
+// RunFS checks that a disk keeps the contract of [log.FS], crashes aside, and that
+// of [log.Locker] if it is one. open returns an empty one, and the directory on it to work in.
 func RunFS(t *testing.T, open func(t *testing.T) (fsys log.FS, dir string)) {
 	for _, c := range []struct {
 		name string
@@ -26,6 +28,8 @@ func RunFS(t *testing.T, open func(t *testing.T) (fsys log.FS, dir string)) {
 		{"a removed file is still there for who has it open", fixture.remove},
 		{"a directory lists its names in order, and goes when empty", fixture.directory},
 		{"a closed file fails", fixture.closed},
+		{"a locked directory is nobody else's until it is unlocked", fixture.lock},
+		{"of many who lock a directory at once one gets it", fixture.race},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			fsys, dir := open(t)
@@ -192,6 +196,89 @@ func (f fixture) closed() {
 	} {
 		if err == nil {
 			f.Errorf("%s of a closed file succeeds", call)
+		}
+	}
+}
+
+func (f fixture) locker() log.Locker {
+	locker, ok := f.fsys.(log.Locker)
+	if !ok {
+		f.Skip("the disk is no log.Locker")
+	}
+	return locker
+}
+
+// refused checks that somebody has the directory.
+func (f fixture) refused(locker log.Locker, dir string) {
+	f.Helper()
+	unlock, err := locker.Lock(dir)
+	if !errors.Is(err, log.ErrLocked) || unlock != nil {
+		f.Fatalf("locking a locked directory returns %v; want log.ErrLocked", err)
+	}
+	if held, ok := errors.AsType[*log.LockedError](err); !ok || held.Dir != dir || held.Holder == "" {
+		f.Errorf("the error is %#v; want a log.LockedError that names the directory and its holder", err)
+	}
+}
+
+func (f fixture) lock() {
+	locker := f.locker()
+	if _, err := locker.Lock(f.path("none")); !errors.Is(err, fs.ErrNotExist) {
+		f.Errorf("locking a directory that is not there returns %v; want fs.ErrNotExist", err)
+	}
+	f.ok(f.made("x", "hello").Close())
+	first, err := locker.Lock(f.dir)
+	f.ok(err)
+	f.refused(locker, f.dir)
+	f.refused(locker, f.dir+string(filepath.Separator)+".") // the same by another name
+
+	f.reads("x", "hello") // a lock keeps nobody from the files
+	f.ok(f.made("y", "new").Close())
+	f.ok(f.fsys.MkdirAll(f.path("other")))
+	other, err := locker.Lock(f.path("other"))
+	f.ok(err)
+
+	f.ok(first())
+	second, err := locker.Lock(f.dir)
+	f.ok(err)
+	f.ok(first()) // has no effect on who came after
+	f.refused(locker, f.dir)
+	f.refused(locker, f.path("other"))
+	f.ok(other())
+	f.ok(second())
+	again, err := locker.Lock(f.dir)
+	f.ok(err)
+	f.ok(again())
+}
+
+func (f fixture) race() {
+	locker := f.locker()
+	for range 20 {
+		var got atomic.Int32
+		var begin, tried, done sync.WaitGroup
+		begin.Add(1)
+		for range 4 {
+			tried.Add(1)
+			done.Go(func() {
+				begin.Wait()
+				unlock, err := locker.Lock(f.dir)
+				tried.Done()
+				switch {
+				case err == nil:
+					got.Add(1)
+					tried.Wait() // nobody may find it free for having come late
+					err = unlock()
+				case errors.Is(err, log.ErrLocked):
+					err = nil
+				}
+				if err != nil {
+					f.Error(err)
+				}
+			})
+		}
+		begin.Done()
+		done.Wait()
+		if n := got.Load(); n != 1 {
+			f.Fatalf("%d of 4 got the lock", n)
 		}
 	}
 }

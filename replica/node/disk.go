@@ -14,6 +14,8 @@ import (
 
 // The files of a broker's directory, beside one directory a partition:
 //
+//	lock         what log.LockDir locks, from Open to Close; on the system's disk alone.
+//	             A line of text on who has it, or nothing. Never removed.
 //	broker       who keeps this directory: version 1, broker id int32, directory id
 //	             16 bytes. Written once, when the directory is made.
 //	clean        the clean mark: version 1, broker epoch int64. Written at the end of
@@ -27,7 +29,7 @@ import (
 //	             made anew and has not been in the ISR since: others may hold what an
 //	             earlier copy acknowledged, so that its word does not count.
 //
-// All are written as log.WriteFile does. Integers are big-endian.
+// The lock apart, all are written as log.WriteFile does. Integers are big-endian.
 const (
 	brokerFile    = "broker"
 	brokerMagic   = 0x53424B52 // "SBKR"
@@ -50,34 +52,11 @@ type found struct {
 	dir     string
 }
 
-// makeDir makes a directory, durably: those above it that had to be made too.
-func makeDir(fsys log.FS, dir string) error {
-	made := []string{}
-	for at := dir; ; at = filepath.Dir(at) {
-		if _, err := fsys.ReadDir(at); filepath.Dir(at) == at || !errors.Is(err, fs.ErrNotExist) {
-			break
-		}
-		made = append(made, at)
-	}
-	if err := fsys.MkdirAll(dir); err != nil {
-		return err
-	}
-	for i := len(made) - 1; i >= 0; i-- {
-		if err := fsys.SyncDir(filepath.Dir(made[i])); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-// identify reads who keeps the directory, or makes it self's.
+// identify reads who keeps the directory, which exists, or makes it self's.
 func identify(fsys log.FS, dir string, self partition.BrokerID, fresh partition.UUID) (partition.UUID, error) {
 	name := filepath.Join(dir, brokerFile)
 	b, err := log.ReadFile(fsys, name, brokerMagic, fileVersion)
 	if errors.Is(err, fs.ErrNotExist) {
-		if err := makeDir(fsys, dir); err != nil {
-			return partition.UUID{}, err
-		}
 		w := wire.NewWriter(nil)
 		w.Int32(int32(self))
 		w.ID(fresh)

@@ -35,6 +35,7 @@ func contents(t testing.TB, fsys log.FS, name string) string {
 // What is on the disks of users must be read for ever: these bytes do not change.
 func TestFilesKeepTheirBytes(t *testing.T) {
 	fsys := log.NewMemFS()
+	require.NoError(t, fsys.MkdirAll("data"))
 	directory, err := identify(fsys, "data", 7, partition.UUID{0: 0xAB, 15: 0xCD})
 	require.NoError(t, err)
 	require.Equal(t, partition.UUID{0: 0xAB, 15: 0xCD}, directory)
@@ -61,6 +62,7 @@ func TestFilesKeepTheirBytes(t *testing.T) {
 
 func TestADirectoryIsOneBrokersForGood(t *testing.T) {
 	fsys := log.NewMemFS()
+	require.NoError(t, fsys.MkdirAll("a/b/data"))
 	first, err := identify(fsys, "a/b/data", 7, partition.UUID{1})
 	require.NoError(t, err)
 	again, err := identify(fsys, "a/b/data", 7, partition.UUID{2})
@@ -101,6 +103,7 @@ func TestTheCleanMarkIsTakenOnce(t *testing.T) {
 func TestTheCleanMarkGoesBeforeAnythingIsWritten(t *testing.T) {
 	disk := logtest.NewDisk(log.NewMemFS())
 	c := &cluster{t: t, members: map[partition.BrokerID]*member{1: {id: 1, disk: disk}}}
+	require.NoError(t, disk.MkdirAll("data"))
 	_, err := identify(disk, "data", 1, partition.UUID{1})
 	require.NoError(t, err)
 	require.NoError(t, writeCleanMark(disk, "data", 5))

@@ -114,6 +114,7 @@ func (n *Node) heartbeat() (bool, error) {
 	req := control.HeartbeatRequest{Broker: n.self, Epoch: n.Epoch(), Applied: applied, WantFence: n.fencing.Load()}
 	w := wire.NewWriter(nil)
 	req.Encode(w)
+	sent := time.Now()
 	got, err := n.askController(ctx, Message{Kind: KindHeartbeat, Head: w.Bytes()})
 	if err != nil {
 		return false, err
@@ -121,6 +122,9 @@ func (n *Node) heartbeat() (bool, error) {
 	resp, err := control.DecodeHeartbeatResponse(got.Head)
 	if err != nil {
 		return false, err
+	}
+	if resp.Code == partition.OK {
+		n.renew(sent)
 	}
 	switch {
 	case resp.Code == partition.StaleBroker:
@@ -143,6 +147,19 @@ func (n *Node) heartbeat() (bool, error) {
 	}
 	return true, nil
 }
+
+// renew extends the lease by a heartbeat that was sent at that time and has been
+// answered.
+func (n *Node) renew(sent time.Time) {
+	n.lease.Store(int64(sent.Add(n.cfg.SessionTimeout).Sub(n.born)))
+}
+
+// InTouch reports whether the controller has heard of this broker within a session.
+// It counts from the sending, and the controller from the receipt of a heartbeat: so
+// a broker that is cut off knows before others take its place that what it leads may be led
+// elsewhere. Appends need no such lease, for without its ISR a leader commits nothing; whoever
+// answers from memory does.
+func (n *Node) InTouch() bool { return int64(time.Since(n.born)) < n.lease.Load() }
 
 // askController sends one message to the controller, who may be this very broker.
 func (n *Node) askController(ctx context.Context, m Message) (Message, error) {

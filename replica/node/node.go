@@ -81,6 +81,7 @@ type Config struct {
 type Node struct {
 	cfg     Config
 	self    partition.BrokerID
+	unlock  func() error // the directory, at the end of Close
 	logger  *slog.Logger
 	flushes *log.FlushLimit
 	peers   Peers
@@ -95,7 +96,9 @@ type Node struct {
 	ctx     context.Context // ends with Run
 	stop    context.CancelCauseFunc
 	workers workers
-	ops     sync.Pool    // of *produceOp, idle
+	ops     sync.Pool // of *produceOp, idle
+	born    time.Time
+	lease   atomic.Int64 // how long after born the controller's last answer holds
 	epoch   atomic.Int64 // this incarnation's broker epoch; 0: not registered
 	fencing atomic.Bool  // this broker asks to be fenced: it is about to stop
 
@@ -121,10 +124,16 @@ type Node struct {
 	later      bool                  // some replica could not be made for want of room
 }
 
-// Open reads the directory and opens every partition in it. It starts nothing.
+// Open locks the directory, reads it, and opens every partition in it. It starts
+// nothing. The directory stays locked until Close returns; somebody else's is
+// log.ErrLocked.
 func Open(cfg Config) (*Node, error) {
+	unlock, err := log.LockDir(cfg.FS, cfg.Dir)
+	if err != nil {
+		return nil, err
+	}
 	n := &Node{
-		cfg: cfg, self: cfg.Self, logger: cfg.Logger,
+		cfg: cfg, self: cfg.Self, unlock: unlock, logger: cfg.Logger, born: time.Now(),
 		flushes: log.NewFlushLimit(16),
 		found:   make(map[partition.ID]found), dirs: make(map[string]partition.ID),
 		table: partition.NewTable(), replies: make(map[uint64]chan any),
@@ -133,15 +142,23 @@ func Open(cfg Config) (*Node, error) {
 	}
 	n.ctx, n.stop = context.WithCancelCause(context.Background())
 	n.control = control.New(control.Config{Session: cfg.SessionTimeout, InMemory: cfg.InMemory, Voters: max(1, len(cfg.Voters))}, n.table)
-	var err error
-	if n.directory, err = identify(cfg.FS, cfg.Dir, cfg.Self, cfg.Fresh); err != nil {
-		return nil, err
+	if err := n.readDir(); err != nil {
+		return nil, errors.Join(err, n.closeLogs(), unlock())
 	}
-	if n.cleanEpoch, err = takeCleanMark(cfg.FS, cfg.Dir); err != nil {
-		return nil, err
+	return n, nil
+}
+
+// readDir learns what the directory holds.
+func (n *Node) readDir() error {
+	var err error
+	if n.directory, err = identify(n.cfg.FS, n.cfg.Dir, n.self, n.cfg.Fresh); err != nil {
+		return err
+	}
+	if n.cleanEpoch, err = takeCleanMark(n.cfg.FS, n.cfg.Dir); err != nil {
+		return err
 	}
 	if err := n.openFound(n.cleanEpoch != 0); err != nil {
-		return nil, errors.Join(err, n.closeLogs())
+		return err
 	}
 	for id, f := range n.found {
 		if f.suspect {
@@ -152,7 +169,7 @@ func Open(cfg Config) (*Node, error) {
 		}
 	}
 	slices.SortFunc(n.suspects, partition.ID.Compare)
-	return n, nil
+	return nil
 }
 
 // Directory identifies the data directory, for good.
@@ -197,8 +214,8 @@ func (n *Node) Fail(err error) {
 func (n *Node) failStorage(err error) { n.Fail(fmt.Errorf("storage: %w", err)) }
 
 // Close flushes and closes all logs, after Run has returned or if it was never
-// called, and leaves the clean mark if that went well and the node had not failed.
-// Again: no effect.
+// called, leaves the clean mark if that went well and the node had not failed, and
+// unlocks the directory. Again: no effect.
 func (n *Node) Close() error {
 	n.closing.Do(func() {
 		n.stop(nil)
@@ -208,6 +225,7 @@ func (n *Node) Close() error {
 		if n.closed == nil && !n.failed.Load() && epoch != 0 {
 			n.closed = writeCleanMark(n.cfg.FS, n.cfg.Dir, epoch)
 		}
+		n.closed = errors.Join(n.closed, n.unlock()) // last: nothing of this node writes any more
 	})
 	return n.closed
 }
