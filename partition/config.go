@@ -214,6 +214,8 @@ func (d Durability) String() string {
 	}
 }
 
+// NameIsLegal reports whether a topic may have that name: 1 to 249 of a-z A-Z 0-9 . _
+// and -, but neither "." nor "..".
 func NameIsLegal(name string) bool {
 	if name == "" || len(name) > maxName || name == "." || name == ".." {
 		return false
