@@ -100,7 +100,7 @@ func readIndex(fsys FS, s *segment, size int64) (entries []indexEntry, whole boo
 // the first time.
 func (l *Log) loadIndex(s *segment, size int64) ([]indexEntry, error) {
 	l.mu.Lock()
-	entries, loaded := s.index.entries, s.index.loaded
+	entries, loaded, cuts := s.index.entries, s.index.loaded, l.state.cuts
 	l.mu.Unlock()
 	if loaded {
 		return entries, nil
@@ -111,7 +111,11 @@ func (l *Log) loadIndex(s *segment, size int64) ([]indexEntry, error) {
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if !s.index.loaded {
+	switch {
+	case s.index.loaded:
+	case l.state.cuts != cuts:
+		return entries, nil // what was read may be of before the cut: it is not for keeping
+	default:
 		s.index = index{entries: entries[:len(entries):len(entries)], loaded: true, saved: len(entries), clean: whole}
 	}
 	return s.index.entries, nil

@@ -101,11 +101,15 @@ func (t *tail) cut(s *segment, pos int64, end Offset) {
 // most limit bytes, but one batch at least, all below upTo. entries is the index
 // of the segment.
 func (c chunk) read(from, upTo Offset, limit int, entries []indexEntry) []byte {
-	at := int64(0)
-	if e, ok := findEntry(entries, c.segment.base, from); ok && int64(e.position) > c.pos {
-		at = min(int64(e.position)-c.pos, int64(len(c.buf)))
+	rest := c.buf
+	if e, ok := findEntry(entries, c.segment.base, from); ok && int64(e.position) > c.pos && int64(e.position)-c.pos < int64(len(c.buf)) {
+		// As on the disk, an entry counts if the batch is there that it names: one
+		// from an index file may be of before a cut.
+		b, _, err := SplitBatch(c.buf[int64(e.position)-c.pos:])
+		if err == nil && b.Last() == c.segment.base+Offset(e.offset) && b.First() <= b.Last() && b.First() >= c.first {
+			rest = c.buf[int64(e.position)-c.pos:]
+		}
 	}
-	rest := c.buf[at:]
 	for len(rest) > 0 {
 		if b := Batch(rest); b.Last() >= from {
 			break
