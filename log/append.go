@@ -99,7 +99,7 @@ func (l *Log) checkRun(batches []byte, end Offset) (starts epochs, next Offset, 
 // first of them does not fit there, the next.
 func (l *Log) fit(batches []byte) []byte {
 	base, size := l.End(), int64(0)
-	if a := l.active(); a != nil {
+	if a := l.active; a != nil {
 		base, size = a.base, a.size
 	}
 	n := int64(0)
@@ -125,19 +125,10 @@ func (l *Log) fits(base Offset, size int64, n int, last Offset) bool {
 	return size == 0 || size+int64(n) <= l.cfg.SegmentBytes && last-base <= most
 }
 
-// active returns the last segment. As the writer alone changes which segments
-// and epochs there are, and the size of this one, it reads them without the mutex.
-func (l *Log) active() *segment {
-	if n := len(l.state.segments); n > 0 {
-		return l.state.segments[n-1]
-	}
-	return nil
-}
-
 // prepare makes the log ready for n bytes up to an offset: the epochs that begin
 // in them are durable, and there is a segment that takes them.
 func (l *Log) prepare(starts epochs, n int, last Offset) error {
-	e, active := l.state.epochs, l.active()
+	e, active := l.state.epochs, l.active // the writer alone changes these, and reads them without the mutex
 	fresh := len(starts) > 1 || len(starts) == 1 && e.last() != starts[0].epoch
 	room := active != nil && l.fits(active.base, active.size, n, last)
 	if !fresh && room && !l.unsaved && !l.unsynced {
@@ -150,6 +141,7 @@ func (l *Log) prepare(starts epochs, n int, last Offset) error {
 		return err
 	}
 	if fresh {
+		e = e.truncateStart(l.base())
 		for _, s := range starts {
 			e = e.assign(s.epoch, s.start)
 		}
@@ -170,6 +162,16 @@ func (l *Log) prepare(starts epochs, n int, last Offset) error {
 	return nil
 }
 
+// base returns the first offset of the oldest segment, which the start may lie behind.
+func (l *Log) base() Offset {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if len(l.state.segments) == 0 {
+		return l.End()
+	}
+	return l.state.segments[0].base
+}
+
 // begin makes the files of a log that has none: the flushed end first.
 func (l *Log) begin(base Offset) error {
 	if l.slots == nil {
@@ -179,7 +181,7 @@ func (l *Log) begin(base Offset) error {
 			}
 		}
 		l.missing = nil
-		w, err := createSlots(l.fsys, l.dir, slot{end: base, from: base}, l.cfg.Now())
+		w, err := createSlots(l.fsys, l.dir, startSlot(base), l.cfg.Now())
 		if err != nil {
 			return l.failFinal(err)
 		}
@@ -188,7 +190,7 @@ func (l *Log) begin(base Offset) error {
 		l.mu.Unlock()
 	}
 	if l.slots.last.end != base { // an earlier attempt got this far, and no further
-		if err := errors.Join(l.slots.write(slot{end: base, from: base}), l.slots.sync(l.cfg.Now())); err != nil {
+		if err := errors.Join(l.slots.write(startSlot(base)), l.slots.sync(l.cfg.Now())); err != nil {
 			return l.fail(err)
 		}
 	}
@@ -201,14 +203,11 @@ func (l *Log) roll() error { return l.addSegment(l.End()) }
 
 // addSegment makes an empty segment; its name is synced before the first batch.
 func (l *Log) addSegment(base Offset) error {
-	s := &segment{base: base, path: segmentPath(l.dir, base)}
-	s.index.loaded = true
+	s := &segment{base: base, path: segmentPath(l.dir, base), digest: newDigest(), digested: true}
+	s.index = index{loaded: true, whole: true}
 	f, err := l.fsys.Create(s.path)
 	if err != nil {
 		return err
-	}
-	if err := l.removeIndex(s); err != nil {
-		return errors.Join(err, f.Close())
 	}
 	s.file = f
 	l.unsynced = true
@@ -216,6 +215,8 @@ func (l *Log) addSegment(base Offset) error {
 	defer l.mu.Unlock()
 	n := len(l.state.segments)
 	l.state.segments = append(l.state.segments[:n:n], s)
+	l.state.unsealed = l.state.unsealed || n > 0
+	l.active = s
 	return nil
 }
 
@@ -224,7 +225,7 @@ const keepEpochs = NoEpoch
 
 // write puts the bytes of batches behind the last one, on disk and in the tail.
 func (l *Log) write(data []byte, first, end Offset, epoch Epoch) error {
-	s := l.active()
+	s := l.active
 	pos := s.size
 	kept := len(data) <= l.cfg.TailBytes/tailShare
 	var buf []byte
@@ -259,17 +260,27 @@ func (l *Log) write(data []byte, first, end Offset, epoch Epoch) error {
 	if kept {
 		l.state.tail.extend(len(data), end)
 	}
-	next := first
-	for at := int64(0); at < int64(len(data)); {
-		b := Batch(data[at:])
-		next += Offset(b.lastDelta()) + 1
-		s.index.note(s.base, next-1, pos+at, l.cfg.IndexInterval)
-		at += b.size()
-	}
+	l.note(s, data, pos, first, epoch)
 	s.size = pos + int64(len(data))
 	s.dirty = true
 	l.end.Store(int64(end))
 	return nil
+}
+
+// note takes the batches that were written at pos into the index and the digest of
+// their segment; l.mu is held.
+func (l *Log) note(s *segment, data []byte, pos int64, first Offset, epoch Epoch) {
+	for at := int64(0); at < int64(len(data)); {
+		b := Batch(data[at:])
+		n := b.size()
+		if epoch != keepEpochs {
+			b = append(Batch(l.head[:0]), b[:BatchOverhead]...)
+			b.Place(first, epoch)
+		}
+		s.digest.add(b, s.base)
+		s.index.note(int64(b.Last()-s.base), pos+at, s.digest, l.cfg.IndexInterval)
+		at += n
+	}
 }
 
 // writeLarge writes what would push all else out of the tail: without a copy,

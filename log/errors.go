@@ -28,6 +28,8 @@ var (
 	// ErrOutOfOrder: an offset does not follow the end of the log, or an epoch is
 	// older than the last. Nothing was written.
 	ErrOutOfOrder = errors.New("log: out of order")
+	// ErrReadOnly: the log was opened by [View]. Nothing was written.
+	ErrReadOnly = errors.New("log: opened for reading alone")
 	// ErrLocked: somebody else has the directory; see [LockedError].
 	ErrLocked = errors.New("log: directory is locked")
 )

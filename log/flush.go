@@ -30,6 +30,7 @@ type flushPlace struct {
 	end     Offset
 	segment *segment
 	pos     int64
+	digest  digest // of the segment, below pos
 }
 
 // A flushGroup is those whose records the next flush covers: the first of them
@@ -98,6 +99,9 @@ func (l *Log) flushNext(target Offset) (Offset, error) {
 	}
 	if err == nil && l.slots.due(l.cfg.Now()) {
 		err = l.syncSlots()
+	}
+	if err == nil {
+		err = l.sealFull()
 	}
 	return l.Flushed(), err
 }
@@ -181,7 +185,7 @@ func (l *Log) takeDirty() (flushPlace, []*segment, []File) {
 		}
 	}
 	a := segments[n-1]
-	return flushPlace{end: l.End(), segment: a, pos: a.size}, dirty, files
+	return flushPlace{end: l.End(), segment: a, pos: a.size, digest: a.digest}, dirty, files
 }
 
 // mark writes down the flushed end. The recovery point follows when it lies too
@@ -197,13 +201,27 @@ func (l *Log) mark(follow bool) error {
 	}
 	if follow || s.from < p.segment.base || p.pos-at > recoveryBytes {
 		l.saveIndexes(s.from)
-		s.from, s.at = p.end, uint32(p.pos)
+		s = l.recoverFrom(s, p)
 	}
 	s.end = p.end
 	if err := l.slots.write(s); err != nil {
 		return l.fail(err)
 	}
 	return nil
+}
+
+// recoverFrom makes p the recovery point of a slot.
+func (l *Log) recoverFrom(s slot, p flushPlace) slot {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	s.from, s.at, s.digest = p.end, uint32(p.pos), p.digest
+	x := &p.segment.index
+	s.sums = indexSums{entriesCRC: notSummed, timesCRC: notSummed}
+	if x.whole {
+		sums := x.sum(p.pos, int64(p.end-p.segment.base))
+		s.sums = indexSums{entriesCRC: sums.entriesCRC, timesCRC: sums.timesCRC}
+	}
+	return s
 }
 
 // saveIndexes writes the indexes of the segments from an offset on. They are
@@ -213,6 +231,6 @@ func (l *Log) saveIndexes(from Offset) {
 	segments := l.state.segments
 	l.mu.Unlock()
 	for _, s := range segments[max(findSegment(segments, from), 0):] {
-		_ = l.saveIndex(s)
+		_ = l.saveIndex(s, false)
 	}
 }

@@ -77,6 +77,7 @@ type Log struct {
 	// start, end and flushed bound what the log holds; flushed is at most end.
 	// They are written under mu and read anywhere.
 	start, end, flushed atomic.Int64
+	removed             atomic.Int64 // bounds.removed, for readers
 
 	mu      sync.Mutex // guards state; never held across a call of a File or an FS
 	state   state
@@ -84,13 +85,17 @@ type Log struct {
 
 	// The writer's own, and of whoever holds state.busy: the writer gets by
 	// without busy only in what appends alone touch.
-	missing  []string // directories above dir that Open found missing
-	saved    epochs   // what the epoch checkpoint holds
-	unsaved  bool     // state.epochs differs from saved
-	unsynced bool     // the directory has names that were not synced
+	active   *segment            // the last one; nil until the first batch
+	missing  []string            // directories above dir that Open found missing
+	saved    epochs              // what the epoch checkpoint holds
+	unsaved  bool                // state.epochs differs from saved
+	unsynced bool                // the directory has names that were not synced
+	head     [BatchOverhead]byte // room for the header of the batch being appended
 
 	place flushPlace // of the flushed end; whoever holds state.busy uses it
 	slots *slots     // nil until the first batch; whoever holds state.busy uses it
+
+	bounds bounds // what the file has; whoever holds state.busy uses it
 }
 
 // A state is what the writer and the readers of a log share.
@@ -103,6 +108,7 @@ type state struct {
 	cuts     int         // rises when a cut begins: what was read before it may be false
 	busy     bool        // somebody flushes, cuts or closes; others wait
 	next     *flushGroup // waits for its turn to flush; nil: nobody does
+	unsealed bool        // there may be full segments without a seal
 	closed   bool
 	err      error // final
 }
@@ -141,6 +147,12 @@ func (l *Log) EndOf(epoch Epoch) (e Epoch, end Offset, ok bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return l.state.epochs.endOf(epoch, l.End())
+}
+
+func (l *Log) cuts() int {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.state.cuts
 }
 
 func (l *Log) epochs() epochs {
@@ -209,6 +221,9 @@ func (l *Log) Close() error {
 		return nil
 	}
 	failed := err != nil // then nothing more is written, and no right is held
+	if errors.Is(err, ErrReadOnly) {
+		err = nil
+	}
 	if !failed {
 		err = l.settle()
 	}
@@ -237,7 +252,10 @@ func (l *Log) settle() error {
 	if err := l.mark(true); err != nil {
 		return err
 	}
-	return l.syncSlots()
+	if err := l.syncSlots(); err != nil {
+		return err
+	}
+	return l.sealFull()
 }
 
 // retire marks segments dead and returns the files that nobody reads; the last

@@ -97,12 +97,13 @@ func (l *Log) plan(from, upTo Offset, maxBytes int) (reading, []byte, error) {
 	return r, nil, nil
 }
 
-// finish ends a reading; false says that a cut has made it void.
+// finish ends a reading; false says that it is void: a cut has come, or another file
+// has taken the place of the segment.
 func (l *Log) finish(r *reading, good bool) bool {
 	l.done(r.segment)
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.state.cuts != r.cuts && !l.state.closed {
+	if (l.state.cuts != r.cuts || r.segment.dead && !good) && !l.state.closed {
 		return false
 	}
 	if good && r.nextPos > 0 {
@@ -205,25 +206,14 @@ const seekStep = 8 << 10 // a little more than lies between two index entries
 // headers from there on.
 func (l *Log) seek(r *reading, file File, size int64) error {
 	s := r.segment
-	entries, err := l.loadIndex(s, size)
+	entries, _, err := l.loadIndex(s, file, size)
 	if err != nil {
 		return err
 	}
-	sc := &scanner{file: file, size: size, step: seekStep}
-	pos, first, ok, err := l.anchor(r, sc, entries)
+	sc := &scanner{file: file, size: size, want: seekStep}
+	pos, first, err := anchor(r, sc, entries)
 	if err != nil {
 		return err
-	}
-	if !ok {
-		if entries, err = l.rebuildIndex(r, file, size); err != nil {
-			return err
-		}
-		if pos, first, ok, err = l.anchor(r, sc, entries); err != nil {
-			return err
-		}
-		if !ok {
-			pos, first = 0, s.base
-		}
 	}
 	for {
 		b, err := sc.header(pos)
@@ -241,16 +231,13 @@ func (l *Log) seek(r *reading, file File, size int64) error {
 	}
 }
 
-// anchor returns a batch at or before r.from, by the index; not ok if the batch
-// that the index names is another, or if the index has a hole there.
-func (l *Log) anchor(r *reading, sc *scanner, entries []indexEntry) (pos int64, first Offset, ok bool, err error) {
+// anchor returns a batch at or before r.from, by the index: the first of the segment
+// if the batch that the index names is another.
+func anchor(r *reading, sc *scanner, entries []indexEntry) (pos int64, first Offset, err error) {
 	s := r.segment
 	e, found := findEntry(entries, s.base, r.from)
-	if hole := l.holeAfter(entries, e, found, sc.size); hole && !l.indexRebuilt(s) {
-		return 0, 0, false, nil
-	}
 	if !found {
-		return 0, s.base, true, nil
+		return 0, s.base, nil
 	}
 	pos = int64(e.position)
 	b, err := sc.batch(pos)
@@ -259,62 +246,9 @@ func (l *Log) anchor(r *reading, sc *scanner, entries []indexEntry) (pos int64, 
 	}
 	switch {
 	case err == nil && b.Last() == s.base+Offset(e.offset):
-		return pos, b.First(), true, nil
-	case err == nil || errors.Is(err, ErrCorrupt) || errors.Is(err, ErrShort):
-		return 0, 0, false, nil
+		return pos, b.First(), nil
+	case err == nil || damaged(err):
+		return 0, s.base, nil
 	}
-	return 0, 0, false, err
-}
-
-// holeAfter tells whether entries are missing behind e, which a lost or outdated
-// index file leaves behind.
-func (l *Log) holeAfter(entries []indexEntry, e indexEntry, found bool, size int64) bool {
-	next := size
-	for i := range entries {
-		if !found || entries[i].position > e.position {
-			next = int64(entries[i].position)
-			break
-		}
-	}
-	return next-int64(e.position) > int64(l.cfg.IndexInterval+l.cfg.MaxBatchBytes+BatchOverhead)
-}
-
-func (l *Log) indexRebuilt(s *segment) bool {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return s.index.rebuilt
-}
-
-// rebuildIndex makes the index anew from the headers of the segment, up to the
-// first that does not follow.
-func (l *Log) rebuildIndex(r *reading, file File, size int64) ([]indexEntry, error) {
-	s := r.segment
-	x := index{loaded: true, rebuilt: true}
-	sc := &scanner{file: file, size: size, step: 256 << 10}
-	for pos, first := int64(0), s.base; pos < size; {
-		b, err := sc.header(pos)
-		if err == nil {
-			err = b.fits(first, r.epochs)
-		}
-		if errors.Is(err, ErrCorrupt) || errors.Is(err, ErrShort) {
-			break
-		}
-		if err != nil {
-			return nil, err
-		}
-		x.note(s.base, b.Last(), pos, l.cfg.IndexInterval)
-		pos, first = pos+b.size(), b.Next()
-	}
-	found := x.entries[:len(x.entries):len(x.entries)]
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if l.state.cuts == r.cuts {
-		for _, e := range s.index.entries { // of batches appended meanwhile
-			if int64(e.position) >= size {
-				x.entries = append(x.entries, e)
-			}
-		}
-		s.index = x
-	}
-	return found, nil
+	return 0, 0, err
 }

@@ -5,12 +5,14 @@ import (
 	"io"
 )
 
+const scanStep = 256 << 10
+
 // A scanner reads the batches of a segment file through a buffer. What it
 // returns holds until the next call.
 type scanner struct {
 	file File
 	size int64 // bytes of the file that may be read
-	step int   // bytes to read at once
+	want int   // bytes to read at once
 	buf  []byte
 	at   int64 // place of buf[0] in the file
 }
@@ -24,7 +26,7 @@ func (sc *scanner) bytes(pos, n int64) ([]byte, error) {
 	if i := pos - sc.at; i >= 0 && i+n <= int64(len(sc.buf)) {
 		return sc.buf[i : i+n : i+n], nil
 	}
-	want := min(max(n, int64(sc.step)), sc.size-pos)
+	want := min(max(n, int64(sc.want)), sc.size-pos)
 	if int64(cap(sc.buf)) < want {
 		sc.buf = make([]byte, want)
 	}
@@ -67,7 +69,7 @@ func (sc *scanner) batch(pos int64) (Batch, error) {
 // zeros tells whether nothing but zeros lies behind pos.
 func (sc *scanner) zeros(pos int64) (bool, error) {
 	for pos < sc.size {
-		b, err := sc.bytes(pos, min(int64(sc.step), sc.size-pos))
+		b, err := sc.bytes(pos, min(int64(sc.want), sc.size-pos))
 		if err != nil {
 			return false, err
 		}
@@ -79,6 +81,45 @@ func (sc *scanner) zeros(pos int64) (bool, error) {
 		pos += int64(len(b))
 	}
 	return true, nil
+}
+
+// A walk goes through the batches of a segment one by one, and checks each.
+type walk struct {
+	scanner
+	base   Offset
+	epochs epochs
+	pos    int64  // where the next batch begins
+	next   Offset // its first offset
+	digest digest // of those before it
+}
+
+func newWalk(file File, size int64, base Offset, e epochs) *walk {
+	return &walk{
+		scanner: scanner{file: file, size: size, want: scanStep},
+		base:    base, epochs: e, next: base, digest: newDigest(),
+	}
+}
+
+// step returns the next batch, which holds until the step after.
+func (w *walk) step() (Batch, error) {
+	b, err := w.batch(w.pos)
+	if err == nil {
+		err = b.fits(w.next, w.epochs)
+	}
+	if err == nil {
+		err = b.Check()
+	}
+	if err != nil {
+		return nil, err
+	}
+	w.pos, w.next = w.pos+int64(len(b)), b.Next()
+	w.digest.add(b, w.base)
+	return b, nil
+}
+
+// damaged tells errors of what is on the disk from those of the disk.
+func damaged(err error) bool {
+	return errors.Is(err, ErrCorrupt) || errors.Is(err, ErrShort) || errors.Is(err, ErrUnsupported)
 }
 
 // fits tells whether b may stand where first follows: what its checksum does not

@@ -22,6 +22,13 @@ type segment struct {
 	// dirty: it has bytes that no Sync covers.
 	dirty bool
 	index index
+	// digest is that of all its batches, if digested.
+	digest   digest
+	digested bool
+	// sealed: its seal is on the disk, as far as is known; seal is what it says, once
+	// it was read and found to fit.
+	sealed bool
+	seal   *seal
 }
 
 const segmentSuffix = ".log"
@@ -30,14 +37,24 @@ func segmentPath(dir string, base Offset) string {
 	return filepath.Join(dir, fmt.Sprintf("%020d%s", base, segmentSuffix))
 }
 
-// indexPath returns the name of the segment's index.
-func (s *segment) indexPath() string {
-	return strings.TrimSuffix(s.path, segmentSuffix) + ".index"
+// The names of the files beside a segment's.
+func (s *segment) indexPath() string { return s.beside(indexSuffix) }
+func (s *segment) timesPath() string { return s.beside(timesSuffix) }
+func (s *segment) sealPath() string  { return s.beside(sealSuffix) }
+
+func (s *segment) beside(suffix string) string {
+	return strings.TrimSuffix(s.path, segmentSuffix) + suffix
 }
 
+// name is what errors call a segment.
+func (s *segment) name() string { return filepath.Base(s.path) }
+
 // parseSegment tells whether a file name is that of a segment.
-func parseSegment(name string) (Offset, bool) {
-	digits, ok := strings.CutSuffix(name, segmentSuffix)
+func parseSegment(name string) (Offset, bool) { return parseName(name, segmentSuffix) }
+
+// parseName takes an offset of 20 digits off a file name with that suffix.
+func parseName(name, suffix string) (Offset, bool) {
+	digits, ok := strings.CutSuffix(name, suffix)
 	if !ok || len(digits) != 20 {
 		return 0, false
 	}
@@ -49,6 +66,13 @@ func parseSegment(name string) (Offset, bool) {
 // begins at off or before. -1 if none does.
 func findSegment(segments []*segment, off Offset) int {
 	return sort.Search(len(segments), func(i int) bool { return segments[i].base > off }) - 1
+}
+
+// close closes the file of a segment that nobody reads.
+func (s *segment) close() error {
+	f := s.file
+	s.file = nil
+	return f.Close()
 }
 
 // pin keeps the file of a segment open, once it is, until done; l.mu is held.

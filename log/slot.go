@@ -21,9 +21,13 @@ import (
 //	       | magic | ver |zero | sequence      |
 //	       +-------+-----+-----+---------------+
 //	byte  16              24              32      36      40
-//	       +---------------+---------------+-------+-------+
-//	       | end           | from          | at    | crc   |
-//	       +---------------+---------------+-------+-------+
+//	      +---------------+---------------+-------+-------+
+//	      | end           | from          | at    | heads |
+//	      +---------------+---------------+-------+-------+
+//	byte  40              48      52      56      60      64
+//	      +---------------+-------+-------+-------+-------+
+//	      | maxTime       | maxAt |entries| times | crc   |
+//	      +---------------+-------+-------+-------+-------+
 //
 //	magic     uint32  0x53464C53, "SFLS"
 //	ver       uint16  1; a reader refuses a greater one, before it looks at the crc
@@ -33,7 +37,10 @@ import (
 //	from      int64   recovery point: the offset at which recovery begins to scan,
 //	                  at most end, and within 4 MiB of it
 //	at        uint32  byte position of that offset in its segment
-//	crc       uint32  CRC-32C of bytes 0 to 35
+//	heads, maxTime, maxAt  as in a seal, for the batches of that segment below it
+//	entries   uint32  CRC-32C of the entries of its .index file below it
+//	times     uint32  CRC-32C of the entries of its .timeindex file below it
+//	crc       uint32  CRC-32C of bytes 0 to 59
 //
 // Reading. The valid slot with the higher sequence counts; the other may be
 // torn. No valid slot beside a segment with bytes is damage: the file is
@@ -50,8 +57,8 @@ const (
 	slotFile    = "flushed"
 	slotMagic   = 0x53464C53
 	slotVersion = 1
-	slotSize    = 40
-	slotCRC     = 36  // the checksum covers the bytes before it
+	slotSize    = 64
+	slotCRC     = 60  // the checksum covers the bytes before it
 	slotStride  = 512 // from one slot to the next: a sector
 	slotPace    = time.Second
 )
@@ -61,6 +68,8 @@ type slot struct {
 	sequence  uint64
 	end, from Offset
 	at        uint32
+	digest    digest    // of the segment, below from
+	sums      indexSums // the checksums alone: of its index, below from
 }
 
 func appendSlot(b []byte, s slot) []byte {
@@ -72,6 +81,11 @@ func appendSlot(b []byte, s slot) []byte {
 	b = binary.BigEndian.AppendUint64(b, uint64(s.end))
 	b = binary.BigEndian.AppendUint64(b, uint64(s.from))
 	b = binary.BigEndian.AppendUint32(b, s.at)
+	b = binary.BigEndian.AppendUint32(b, s.digest.heads)
+	b = binary.BigEndian.AppendUint64(b, uint64(s.digest.maxTime))
+	b = binary.BigEndian.AppendUint32(b, uint32(s.digest.maxAt))
+	b = binary.BigEndian.AppendUint32(b, s.sums.entriesCRC)
+	b = binary.BigEndian.AppendUint32(b, s.sums.timesCRC)
 	return binary.BigEndian.AppendUint32(b, checksum(b[n:]))
 }
 
@@ -91,6 +105,8 @@ func parseSlot(b []byte) (slot, error) {
 		end:      Offset(binary.BigEndian.Uint64(b[16:])),
 		from:     Offset(binary.BigEndian.Uint64(b[24:])),
 		at:       binary.BigEndian.Uint32(b[32:]),
+		digest:   digest{binary.BigEndian.Uint32(b[36:]), int64(binary.BigEndian.Uint64(b[40:])), int32(binary.BigEndian.Uint32(b[48:]))},
+		sums:     indexSums{entriesCRC: binary.BigEndian.Uint32(b[52:]), timesCRC: binary.BigEndian.Uint32(b[56:])},
 	}
 	if binary.BigEndian.Uint32(b[slotCRC:]) != checksum(b[:slotCRC]) || binary.BigEndian.Uint16(b[6:]) != 0 ||
 		s.sequence == 0 || s.from < 0 || s.end < s.from {
@@ -117,6 +133,9 @@ func parseSlots(b []byte) (slot, error) {
 	}
 	return best, nil
 }
+
+// startSlot is the slot of a log that begins at an offset, and has no batch.
+func startSlot(at Offset) slot { return slot{end: at, from: at, digest: newDigest()} }
 
 // A slots is the open flushed-end file. It has one user at a time.
 type slots struct {

@@ -3,6 +3,7 @@ package log
 import (
 	"errors"
 	"fmt"
+	"io/fs"
 )
 
 // Truncate drops the batches that hold end or lie behind it: the log ends at end,
@@ -36,23 +37,33 @@ func (l *Log) Truncate(end Offset) error {
 	return nil
 }
 
-// findCut returns the place of the batch that holds end.
+// findCut returns the place of the batch that holds end. It checks all before it in
+// that segment, whose digest it makes anew.
 func (l *Log) findCut(end Offset) (flushPlace, error) {
 	l.mu.Lock()
 	st := &l.state
 	s := st.segments[findSegment(st.segments, end)]
 	s.pin()
-	r := &reading{segment: s, from: end, epochs: st.epochs, cuts: st.cuts}
+	e := st.epochs
 	l.mu.Unlock()
 	defer l.done(s)
 	file, size, err := l.open(s)
 	if err != nil {
 		return flushPlace{}, err
 	}
-	if err := l.seek(r, file, size); err != nil {
-		return flushPlace{}, err
+	w := newWalk(file, size, s.base, e)
+	for {
+		p := flushPlace{end: w.next, segment: s, pos: w.pos, digest: w.digest}
+		if w.next == end || w.pos == size {
+			return p, nil
+		}
+		if _, err := w.step(); err != nil {
+			return flushPlace{}, place(err, s.name(), w.pos, w.next)
+		}
+		if w.next > end {
+			return p, nil
+		}
 	}
-	return flushPlace{end: r.first, segment: s, pos: r.pos}, nil
 }
 
 // cut makes the log end at p: first for readers, then the flushed-end file, then
@@ -69,8 +80,10 @@ func (l *Log) cut(p flushPlace) error {
 	st.hints = hints{}
 	st.warm = nil
 	s.size = p.pos
-	s.index.cut(p.pos)
+	s.digest, s.digested, s.sealed, s.seal = p.digest, true, false, nil
+	s.index.cut(p.pos, int64(p.end-s.base))
 	s.pin()
+	l.active = s
 	l.end.Store(int64(p.end))
 	l.flushed.Store(min(l.flushed.Load(), int64(p.end)))
 	if l.place.end >= p.end {
@@ -93,7 +106,24 @@ func (l *Log) cut(p flushPlace) error {
 	if err := file.Truncate(p.pos); err != nil {
 		return err
 	}
-	return file.Sync()
+	if err := file.Sync(); err != nil {
+		return err
+	}
+	return l.unseal(s)
+}
+
+// unseal removes the seal of a segment that is going to grow again, if it has one.
+// It is gone for good before the next batch is written, as saveEpochs sees to.
+func (l *Log) unseal(s *segment) error {
+	err := l.fsys.Remove(s.sealPath())
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	l.unsynced = true
+	if err != nil {
+		return err
+	}
+	return l.syncDir()
 }
 
 // lowerSlot makes durable that nothing from p on is flushed.
@@ -104,7 +134,7 @@ func (l *Log) lowerSlot(p flushPlace) error {
 	}
 	s.end = p.end
 	if s.from > s.end {
-		s.from, s.at = p.end, uint32(p.pos)
+		s = l.recoverFrom(s, p)
 	}
 	if err := l.slots.write(s); err != nil {
 		return err
@@ -115,10 +145,7 @@ func (l *Log) lowerSlot(p flushPlace) error {
 // removeSegments removes the files of segments, newest first.
 func (l *Log) removeSegments(gone []*segment) error {
 	for i := len(gone) - 1; i >= 0; i-- {
-		if err := l.fsys.Remove(gone[i].path); err != nil {
-			return err
-		}
-		if err := l.removeIndex(gone[i]); err != nil {
+		if err := l.removeFiles(gone[i]); err != nil {
 			return err
 		}
 	}
@@ -129,8 +156,19 @@ func (l *Log) removeSegments(gone []*segment) error {
 	return l.syncDir()
 }
 
-// Reset forgets everything, and goes on at start as a new log would. After a
-// crash within it the log is as it was, cut somewhere, or empty.
+// removeFiles removes a segment and what lies beside it: the seal first, so that
+// none speaks of files that are gone.
+func (l *Log) removeFiles(s *segment) error {
+	for _, name := range []string{s.sealPath(), s.path, s.indexPath(), s.timesPath()} {
+		if err := l.fsys.Remove(name); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return err
+		}
+	}
+	return nil
+}
+
+// Reset forgets everything, and goes on at start as a new log would, but for what
+// [Log.RemovedBelow] returns. After a crash within it the log is as it was, or empty.
 func (l *Log) Reset(start Offset) error {
 	if start < 0 {
 		return fmt.Errorf("%w: start %d", ErrOutOfOrder, start)
@@ -146,6 +184,7 @@ func (l *Log) Reset(start Offset) error {
 	st.segments, st.tail, st.hints, st.warm = nil, tail{}, hints{}, nil
 	files := l.retire(old)
 	l.place = flushPlace{}
+	l.active = nil
 	l.end.Store(int64(start))
 	l.flushed.Store(int64(start))
 	l.start.Store(int64(start))
@@ -160,54 +199,41 @@ func (l *Log) Reset(start Offset) error {
 		}
 		return l.saveEpochs()
 	}
-	if err := l.empty(old, start); err != nil {
+	b := l.bounds
+	b.start, b.cleaned, b.horizon, b.reset = start, 0, noHorizon, true
+	if err := l.saveBounds(b); err != nil {
+		return l.fail(err)
+	}
+	if err := l.finishReset(old); err != nil {
 		return l.fail(err)
 	}
 	return nil
 }
 
-// empty leaves one segment of old, without batches, and gives it a new first
-// offset. At every moment the disk holds a log that ends at or above the flushed
-// end of its slot.
-func (l *Log) empty(old []*segment, start Offset) error {
-	base := old[0].base
-	if err := l.lowerSlot(flushPlace{end: base}); err != nil {
+// finishReset does what the bounds say of a reset, however far an earlier attempt
+// came: they are durable.
+func (l *Log) finishReset(old []*segment) error {
+	b := l.bounds
+	if err := l.removeSegments(old); err != nil {
 		return err
 	}
-	if err := l.removeSegments(old[1:]); err != nil {
-		return err
-	}
-	f, err := l.fsys.Open(old[0].path)
-	if err != nil {
-		return err
-	}
-	if err := errors.Join(f.Truncate(0), f.Sync(), f.Close(), l.removeIndex(old[0])); err != nil {
-		return err
-	}
-	if start < base {
-		if err := l.lowerSlot(flushPlace{end: start}); err != nil {
+	if l.slots == nil {
+		w, err := createSlots(l.fsys, l.dir, startSlot(b.start), l.cfg.Now())
+		if err != nil {
 			return err
 		}
+		l.mu.Lock()
+		l.slots = w
+		l.mu.Unlock()
+	} else if err := errors.Join(l.slots.write(startSlot(b.start)), l.slots.sync(l.cfg.Now())); err != nil {
+		return err
 	}
-	s := &segment{base: start, path: segmentPath(l.dir, start)}
-	s.index.loaded = true
-	if start != base {
-		if err := l.fsys.Rename(old[0].path, s.path); err != nil {
-			return err
-		}
-		l.unsynced = true
+	if err := l.addSegment(b.start); err != nil {
+		return err
 	}
 	if err := l.syncDir(); err != nil {
 		return err
 	}
-	if s.file, err = l.fsys.Open(s.path); err != nil {
-		return err
-	}
-	l.mu.Lock()
-	l.state.segments = []*segment{s}
-	l.mu.Unlock()
-	if err := l.slots.write(slot{end: start, from: start}); err != nil {
-		return err
-	}
-	return l.slots.sync(l.cfg.Now())
+	b.reset = false
+	return l.saveBounds(b)
 }
