@@ -91,6 +91,9 @@ type walk struct {
 	pos    int64  // where the next batch begins
 	next   Offset // its first offset
 	digest digest // of those before it
+
+	batches int64 // how many those are
+	learn   bool  // the epochs are those of the batches, as they come
 }
 
 func newWalk(file File, size int64, base Offset, e epochs) *walk {
@@ -103,6 +106,9 @@ func newWalk(file File, size int64, base Offset, e epochs) *walk {
 // step returns the next batch, which holds until the step after.
 func (w *walk) step() (Batch, error) {
 	b, err := w.batch(w.pos)
+	if err == nil && w.learn && b.Epoch() >= 0 && b.Epoch() > w.epochs.last() {
+		w.epochs = append(w.epochs[:len(w.epochs):len(w.epochs)], epochStart{b.Epoch(), w.next})
+	}
 	if err == nil {
 		err = b.fits(w.next, w.epochs)
 	}
@@ -112,6 +118,7 @@ func (w *walk) step() (Batch, error) {
 	if err != nil {
 		return nil, err
 	}
+	w.batches++
 	w.pos, w.next = w.pos+int64(len(b)), b.Next()
 	w.digest.add(b, w.base)
 	return b, nil

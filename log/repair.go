@@ -1,0 +1,189 @@
+package log
+
+import (
+	"errors"
+	"io"
+	"io/fs"
+	"path/filepath"
+)
+
+// Repairs is what [Repair] did.
+type Repairs struct {
+	// End is where the log ends now. What lay behind it was set aside.
+	End Offset
+	// Aside are the files that hold what was taken out of the log, without their
+	// directory. Nothing ever reads or removes them: that is for people.
+	Aside []string
+}
+
+const damagedSuffix = ".damaged"
+
+// Repair makes a damaged log usable again, by giving up what is damaged and all that
+// lies behind it, which may have been acknowledged: so nobody calls it but on
+// purpose. What is given up is set aside in files of that directory, not removed. It
+// is for a log of which there is no other copy; elsewhere, a copy is made anew from
+// a peer.
+//
+// A checkpoint of epochs, bounds or a flushed end that is damaged is made again from
+// the batches. The log counts as one that has lost something, see [Recovery], until
+// [Log.Reported]. A log without damage is left alone. After a crash within it the log
+// is damaged still, or repaired. Nobody else may have the directory open; see
+// [LockDir].
+func Repair(fsys FS, dir string, cfg Config) (Repairs, error) {
+	x, err := inspect(fsys, dir)
+	if err != nil {
+		return Repairs{}, err
+	}
+	n := x.sound()
+	whole := n == len(x.segments) && (n == 0 || x.walks[n-1].next >= x.flushed() && !x.missingFront())
+	if whole && x.badBounds == nil && x.badEpochs == nil && x.badSlot == nil && (n > 0 || x.slot.sequence <= 1) {
+		end := x.slot.end
+		if n > 0 {
+			end = x.walks[n-1].next
+		}
+		return Repairs{End: end}, nil
+	}
+	if n == 0 {
+		return Repairs{}, &CorruptError{File: slotFile, Offset: x.slot.end, Reason: "no segment is left; nothing can be repaired"}
+	}
+	r := &repair{inspection: x, n: n, cfg: cfg.withDefaults()}
+	err = r.run()
+	return r.Repairs, err
+}
+
+// A repair keeps the first n segments of what was inspected, the last of them as far
+// as it is sound.
+type repair struct {
+	*inspection
+	Repairs
+	n   int
+	cfg Config
+}
+
+func (r *repair) run() error {
+	if err := WriteFile(r.fsys, filepath.Join(r.dir, lostFile), lostMagic, lostVersion, nil); err != nil {
+		return err
+	}
+	last, w := r.segments[r.n-1], r.walks[r.n-1]
+	r.End = w.next
+	if err := r.setAside(last, w); err != nil {
+		return err
+	}
+	if err := r.mend(last, w); err != nil {
+		return err
+	}
+	// From here on the log is as Open finds it after a crash.
+	file, err := r.fsys.Open(last.path)
+	if err != nil {
+		return err
+	}
+	if err := errors.Join(file.Truncate(w.pos), file.Sync(), file.Close()); err != nil {
+		return err
+	}
+	return r.fsys.SyncDir(r.dir)
+}
+
+// setAside gives the segments that are given up other names, newest first, and
+// copies the one of which a part is kept.
+func (r *repair) setAside(last *segment, w *walk) error {
+	for i := len(r.segments) - 1; i >= r.n; i-- {
+		s := r.segments[i]
+		if err := r.fsys.Rename(s.path, s.path+damagedSuffix); err != nil {
+			return err
+		}
+		r.Aside = append(r.Aside, s.name()+damagedSuffix)
+		for _, name := range []string{s.sealPath(), s.indexPath(), s.timesPath()} {
+			if err := r.fsys.Remove(name); err != nil && !errors.Is(err, fs.ErrNotExist) {
+				return err
+			}
+		}
+	}
+	if w.pos < w.size {
+		if err := copyFile(r.fsys, last.path, last.path+damagedSuffix); err != nil {
+			return err
+		}
+		r.Aside = append(r.Aside, last.name()+damagedSuffix)
+	}
+	if err := r.fsys.Remove(last.sealPath()); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	return r.fsys.SyncDir(r.dir)
+}
+
+// mend writes the small files that were damaged, and the flushed end last: while it
+// lies above the end of the log, the log counts as damaged.
+func (r *repair) mend(last *segment, w *walk) error {
+	write := func(name string, magic uint32, version uint16, b []byte) error {
+		return WriteFile(r.fsys, filepath.Join(r.dir, name), magic, version, b)
+	}
+	b := r.bounds
+	if r.badBounds != nil || b.start > r.End || r.missingFront() {
+		b.start = min(max(b.start, r.segments[0].base), r.End)
+		if r.badBounds != nil {
+			b.removed = r.End // nothing is known of tombstones: whoever lags begins anew
+		}
+		if err := write(boundsFile, boundsMagic, boundsVersion, b.encode()); err != nil {
+			return err
+		}
+	}
+	if r.badEpochs != nil {
+		e := r.epochs.truncateEnd(r.End)
+		if err := write(epochsFile, epochsMagic, epochsVersion, e.encode()); err != nil {
+			return err
+		}
+	}
+	s := slot{
+		end: r.End, from: r.End, at: uint32(w.pos), digest: w.digest,
+		sums: indexSums{entriesCRC: notSummed, timesCRC: notSummed},
+	}
+	if w.pos == 0 {
+		s = startSlot(last.base)
+	}
+	return r.mark(s)
+}
+
+// mark makes s the flushed end.
+func (r *repair) mark(s slot) error {
+	now := r.cfg.Now()
+	if r.badSlot != nil {
+		made, err := createSlots(r.fsys, r.dir, s, now)
+		if err != nil {
+			return err
+		}
+		return errors.Join(made.file.Close(), r.fsys.SyncDir(r.dir))
+	}
+	there, err := openSlots(r.fsys, r.dir, now)
+	if err != nil {
+		return err
+	}
+	return errors.Join(there.write(s), there.sync(now), there.file.Close())
+}
+
+// copyFile copies a file durably, its name apart.
+func copyFile(fsys FS, from, to string) error {
+	in, err := fsys.Open(from)
+	if err != nil {
+		return err
+	}
+	defer in.Close()
+	out, err := fsys.Create(to)
+	if err != nil {
+		return err
+	}
+	buf := make([]byte, scanStep)
+	for at := int64(0); ; {
+		n, err := in.ReadAt(buf, at)
+		if n > 0 {
+			if _, err := out.WriteAt(buf[:n], at); err != nil {
+				return errors.Join(err, out.Close())
+			}
+			at += int64(n)
+		}
+		if errors.Is(err, io.EOF) {
+			return errors.Join(out.Sync(), out.Close())
+		}
+		if err != nil {
+			return errors.Join(err, out.Close())
+		}
+	}
+}
