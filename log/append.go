@@ -132,11 +132,14 @@ func (l *Log) prepare(starts epochs, n int, last Offset) error {
 	fresh := len(starts) > 1 || len(starts) == 1 && e.last() != starts[0].epoch
 	room := active != nil && l.fits(active.base, active.size, n, last)
 	if !fresh && room && !l.unsaved && !l.unsynced {
-		return nil // as nearly always; write looks whether the log is usable
+		return l.cfg.Space.take(n) // as nearly always; write looks whether the log is usable
 	}
 	l.mu.Lock()
 	err := l.state.usable()
 	l.mu.Unlock()
+	if err == nil {
+		err = l.cfg.Space.take(n)
+	}
 	if err != nil {
 		return err
 	}

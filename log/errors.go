@@ -30,6 +30,8 @@ var (
 	ErrOutOfOrder = errors.New("log: out of order")
 	// ErrReadOnly: the log was opened by [View]. Nothing was written.
 	ErrReadOnly = errors.New("log: opened for reading alone")
+	// ErrFull: the disk has too little room; see [FullError]. Nothing was written.
+	ErrFull = errors.New("log: disk is full")
 	// ErrLocked: somebody else has the directory; see [LockedError].
 	ErrLocked = errors.New("log: directory is locked")
 )

@@ -39,6 +39,11 @@ type Config struct {
 	// Nil means no bound: each log has one in flight at most.
 	Flushes *FlushLimit
 
+	// Space keeps part of the disk free, among all logs that share it.
+	//
+	// Nil means that the disk alone says when it is full.
+	Space *Space
+
 	// Now tells the time, by which the flushed-end file is synced once a second.
 	//
 	// Nil means [time.Now].

@@ -2,20 +2,29 @@ package log
 
 import (
 	"errors"
+	"io/fs"
 	"os"
 	"runtime"
+	"syscall"
 )
 
 // OS returns the disk of the operating system. Directories are made for their
 // owner alone (0700), and so are files (0600). It is a [Locker] on Linux, macOS,
 // the BSDs, illumos and Windows; on other systems nothing is locked. The lock of a
-// directory is on the file "lock" in it, which stays there.
+// directory is on the file "lock" in it, which stays there. On Linux, macOS, FreeBSD,
+// DragonFly and Windows it is a [Roomer] too.
 func OS() FS { return osFS{} }
 
 type osFS struct{}
 
+// Open opens a file for reading alone if this process may not write it, which is
+// enough for [View] and [Verify].
 func (osFS) Open(name string) (File, error) {
-	return openOS(name, os.O_RDWR)
+	f, err := openOS(name, os.O_RDWR)
+	if errors.Is(err, fs.ErrPermission) || errors.Is(err, syscall.EROFS) {
+		return openOS(name, os.O_RDONLY)
+	}
+	return f, err
 }
 
 func (osFS) Create(name string) (File, error) {
@@ -23,7 +32,7 @@ func (osFS) Create(name string) (File, error) {
 }
 
 func openOS(name string, flag int) (File, error) {
-	f, err := os.OpenFile(name, flag, 0o600)
+	f, err := openFile(name, flag)
 	if err != nil {
 		return nil, err
 	}
