@@ -31,10 +31,15 @@ func (l *Log) Append(epoch Epoch, b Batch) (first Offset, err error) {
 		return 0, fmt.Errorf("%w: epoch %d after %d", ErrOutOfOrder, epoch, last)
 	}
 	first = l.End()
-	if err := l.prepare(epochs{{epoch, first}}, len(b), first+count-1); err != nil {
+	before := l.state.epochs
+	if err = l.prepare(epochs{{epoch, first}}, len(b), first+count-1); err == nil {
+		err = l.write(b, first, first+count, epoch)
+	}
+	if err != nil {
+		l.setEpochs(before)
 		return 0, err
 	}
-	return first, l.write(b, first, first+count, epoch)
+	return first, nil
 }
 
 // Replicate writes a leader's batches as they are, and returns the new end. They
@@ -46,6 +51,7 @@ func (l *Log) Replicate(batches []byte) (end Offset, err error) {
 	if err != nil || len(batches) == 0 {
 		return end, err
 	}
+	before := l.state.epochs
 	for len(batches) > 0 {
 		// One write a segment: a batch that does not fit begins the next one.
 		run := l.fit(batches)
@@ -53,15 +59,28 @@ func (l *Log) Replicate(batches []byte) (end Offset, err error) {
 		for rest := run; len(rest) > 0; {
 			last, rest, _ = SplitBatch(rest)
 		}
-		if err := l.prepare(starts, len(run), last.Last()); err != nil {
-			return l.End(), err
+		if err = l.prepare(starts, len(run), last.Last()); err == nil {
+			err = l.write(run, l.End(), last.Next(), keepEpochs)
 		}
-		if err := l.write(run, l.End(), last.Next(), keepEpochs); err != nil {
+		if err != nil {
+			l.forgetEpochs(before, starts)
 			return l.End(), err
 		}
 		batches = batches[len(run):]
 	}
 	return next, nil
+}
+
+// forgetEpochs takes back the epochs that were to begin in batches that could not
+// be written. A disk that has them knows of epochs without batches, which is no
+// harm.
+func (l *Log) forgetEpochs(before, starts epochs) {
+	for _, s := range starts {
+		if s.start < l.End() {
+			before = before.assign(s.epoch, s.start)
+		}
+	}
+	l.setEpochs(before)
 }
 
 // checkRun checks batches that are to follow end, and returns the epochs that

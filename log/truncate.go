@@ -84,6 +84,7 @@ func (l *Log) cut(p flushPlace) error {
 	s.index.cut(p.pos, int64(p.end-s.base))
 	s.pin()
 	l.active = s
+	st.epochs = st.epochs.truncateEnd(p.end) // with the end, so that none begins behind it
 	l.end.Store(int64(p.end))
 	l.flushed.Store(min(l.flushed.Load(), int64(p.end)))
 	if l.place.end >= p.end {
