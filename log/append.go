@@ -169,6 +169,9 @@ func (l *Log) prepare(starts epochs, n int, last Offset) error {
 		}
 		l.setEpochs(e)
 	}
+	if err := l.syncFound(); err != nil {
+		return err
+	}
 	switch {
 	case active == nil:
 		err = l.begin(l.End())

@@ -95,6 +95,7 @@ type Log struct {
 	saved    epochs              // what the epoch checkpoint holds
 	unsaved  bool                // state.epochs differs from saved
 	unsynced bool                // the directory has names that were not synced
+	unsure   bool                // so may be the end of the active segment, as Open found it
 	head     [BatchOverhead]byte // room for the header of the batch being appended
 
 	place flushPlace // of the flushed end; whoever holds state.busy uses it
@@ -307,6 +308,19 @@ func (l *Log) syncDir() error {
 		return l.fail(err)
 	}
 	l.unsynced = false
+	return nil
+}
+
+// syncFound makes durable where the last segment ended when it was opened. A
+// process that died within a cut may have left that to the page cache: then what
+// was cut would come back, behind what is written now or in front of it.
+func (l *Log) syncFound() error {
+	if a := l.active; l.unsure && a != nil {
+		if err := a.file.Sync(); err != nil {
+			return l.fail(err)
+		}
+	}
+	l.unsure = false
 	return nil
 }
 

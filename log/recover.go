@@ -219,7 +219,9 @@ func (o *opening) cut(t tip) error {
 // the name of an empty segment, which a reset leaves.
 func (o *opening) complete(from, t tip, mark slot) error {
 	l := o.log
+	l.unsure = true
 	if t.next > mark.end || t.next == o.segments[0].base || o.touched {
+		l.unsure = false
 		l.cfg.Flushes.enter()
 		defer l.cfg.Flushes.leave()
 		for _, s := range o.segments[from.i : t.i+1] {
