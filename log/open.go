@@ -24,7 +24,8 @@ type Recovery struct {
 // Batches above the recovery point are checked. From the first bad one on, what
 // lies at or above the flushed end is cut; below it, the error is a
 // [*CorruptError] and nothing is touched; see [Repair]. A file of a later version
-// is [ErrNewer].
+// is [ErrNewer]. A sync that failed is [ErrFailed]: then another Open of this process
+// would take for durable what is not.
 //
 // Open does not lock the directory. Who cannot be sure to be alone with it calls
 // [LockDir] before, and unlocks after [Log.Close].
@@ -71,7 +72,7 @@ func newLog(fsys FS, dir string, cfg Config) *Log {
 func (l *Log) recover(o *opening, names []string) (*Log, Recovery, error) {
 	if err := o.run(names); err != nil {
 		o.abandon()
-		return nil, Recovery{}, err
+		return nil, Recovery{}, l.failFinal(err)
 	}
 	return l, o.recovery, nil
 }

@@ -211,7 +211,10 @@ func (o *opening) cut(t tip) error {
 	if err := s.file.Truncate(t.pos); err != nil || !t.rest {
 		return err
 	}
-	return s.file.Sync()
+	if err := s.file.Sync(); err != nil {
+		return &syncError{err}
+	}
+	return nil
 }
 
 // complete fills in the log. What was scanned above the flushed end may lie in
@@ -226,7 +229,7 @@ func (o *opening) complete(from, t tip, mark slot) error {
 		defer l.cfg.Flushes.leave()
 		for _, s := range o.segments[from.i : t.i+1] {
 			if err := s.file.Sync(); err != nil {
-				return err
+				return &syncError{err}
 			}
 		}
 		l.unsynced = true
