@@ -215,20 +215,37 @@ func (l *Log) seek(r *reading, file File, size int64) error {
 	if err != nil {
 		return err
 	}
+	before, beforeFirst := pos, first
 	for {
 		b, err := sc.header(pos)
 		if err == nil {
 			err = b.fits(first, r.epochs)
 		}
 		if err != nil {
+			if cause := checkAt(sc, before); cause != nil {
+				err, pos, first = cause, before, beforeFirst // it led astray
+			}
 			return place(err, s.name(), pos, first)
 		}
 		if b.Last() >= r.from {
 			r.pos, r.first = pos, first
 			return nil
 		}
+		before, beforeFirst = pos, first
 		pos, first = pos+b.size(), b.Next()
 	}
+}
+
+// checkAt returns what is wrong with the batch at pos, as far as its own bytes tell.
+func checkAt(sc *scanner, pos int64) error {
+	b, err := sc.batch(pos)
+	if err == nil {
+		err = b.Check()
+	}
+	if damaged(err) {
+		return err
+	}
+	return nil
 }
 
 // anchor returns a batch at or before r.from, by the index: the first of the segment

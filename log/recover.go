@@ -105,8 +105,9 @@ func (o *opening) openSegment(s *segment) error {
 // followSegment moves t to the end of the good batches of one segment.
 func (o *opening) followSegment(s *segment, t *tip) error {
 	if t.pos > s.size {
-		t.pos, t.why = s.size, ErrShort
-		return nil
+		// All below the recovery point was flushed. To go on would be to append where
+		// the offsets are not.
+		return &CorruptError{File: s.name(), At: s.size, Offset: t.next, Reason: "the file ends before the recovery point"}
 	}
 	s.index = index{loaded: true, whole: true}
 	if t.pos > 0 { // below the recovery point the files know best
