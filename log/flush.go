@@ -185,6 +185,9 @@ func (l *Log) takeDirty() (flushPlace, []*segment, []File) {
 		}
 	}
 	a := segments[n-1]
+	if a.size == 0 && n > 1 && segments[n-2].size >= 0 && segments[n-2].digested {
+		a = segments[n-2] // what has no batch yet may be gone after a crash
+	}
 	return flushPlace{end: l.End(), segment: a, pos: a.size, digest: a.digest}, dirty, files
 }
 

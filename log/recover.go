@@ -32,6 +32,8 @@ func (o *opening) scan() error {
 	t := tip{i: first, pos: int64(mark.at), next: mark.from, digest: mark.digest}
 	if o.segments[first].base == mark.from {
 		t.pos, t.digest = 0, newDigest()
+	} else if t.pos == 0 {
+		return &CorruptError{File: filepath.Base(segmentPath("", mark.from)), Offset: mark.from, Reason: "missing"}
 	}
 	o.bytes = t.pos > 0 || first > 0
 	from := t

@@ -212,6 +212,10 @@ func (l *Log) dropBelow(start Offset) error {
 		return nil
 	}
 	_ = closeAll(files) // nothing was written through them
+	// The newest segment may have a name that no sync covers yet.
+	if err := l.fsys.SyncDir(l.dir); err != nil {
+		return l.fail(err)
+	}
 	for _, s := range gone {
 		if err := l.removeFiles(s); err != nil {
 			return err // the next Open removes what is left

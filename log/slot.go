@@ -36,7 +36,8 @@ import (
 //	end       int64   flushed end: every batch below it was synced before the write
 //	from      int64   recovery point: the offset at which recovery begins to scan,
 //	                  at most end, and within 4 MiB of it
-//	at        uint32  byte position of that offset in its segment
+//	at        uint32  byte position of that offset in its segment, or where the one
+//	                  before ends if a new one has begun there
 //	heads, maxTime, maxAt  as in a seal, for the batches of that segment below it
 //	entries   uint32  CRC-32C of the entries of its .index file below it
 //	times     uint32  CRC-32C of the entries of its .timeindex file below it

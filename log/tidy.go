@@ -37,5 +37,10 @@ func (o *opening) tidy(names []string) (known bool, err error) {
 			}
 		}
 	}
+	if n > 0 { // the segment that stays may have a name that no sync covers yet
+		if err := l.fsys.SyncDir(l.dir); err != nil {
+			return known, &syncError{err}
+		}
+	}
 	return known, l.removeSegments(gone)
 }
