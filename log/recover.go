@@ -222,11 +222,12 @@ func (o *opening) cut(t tip) error {
 
 // complete fills in the log. What was scanned above the flushed end may lie in
 // the page cache alone, so it is synced before it is called flushed; and so may
-// the name of an empty segment, which a reset leaves.
+// the name of an empty segment, which a reset leaves, and the cut of a recovery that
+// died within it, whose loss would else be found, and reported, again.
 func (o *opening) complete(from, t tip, mark slot) error {
 	l := o.log
 	l.unsure = true
-	if t.next > mark.end || t.next == o.segments[0].base || o.touched {
+	if t.next > mark.end || t.next == o.segments[0].base || o.touched || o.recovery.Lost {
 		l.unsure = false
 		l.cfg.Flushes.enter()
 		defer l.cfg.Flushes.leave()
