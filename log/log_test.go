@@ -79,7 +79,7 @@ func TestLogIsAsTheModelHasIt(t *testing.T) {
 				require.NoError(t, err)
 				for range 300 {
 					require.NoError(t, w.step())
-					w.check(false)
+					w.check(done)
 				}
 				require.NoError(t, w.log.Close())
 			})
