@@ -200,12 +200,9 @@ func (l *Log) base() Offset {
 // begin makes the files of a log that has none: the flushed end first.
 func (l *Log) begin(base Offset) error {
 	if l.slots == nil {
-		for _, dir := range l.missing {
-			if err := l.fsys.SyncDir(filepath.Dir(dir)); err != nil {
-				return l.fail(err)
-			}
+		if err := l.syncMissing(); err != nil {
+			return err
 		}
-		l.missing = nil
 		w, err := createSlots(l.fsys, l.dir, startSlot(base), l.cfg.Now())
 		if err != nil {
 			return l.failFinal(err)
@@ -222,6 +219,17 @@ func (l *Log) begin(base Offset) error {
 	return l.addSegment(base)
 }
 
+// syncMissing makes durable the names of the directories that Open found missing.
+func (l *Log) syncMissing() error {
+	for _, dir := range l.missing {
+		if err := l.fsys.SyncDir(filepath.Dir(dir)); err != nil {
+			return l.fail(err)
+		}
+	}
+	l.missing = nil
+	return nil
+}
+
 // roll begins a new segment at the end of the log. The old one is left to the
 // next flush.
 func (l *Log) roll() error { return l.addSegment(l.End()) }
@@ -230,7 +238,10 @@ func (l *Log) roll() error { return l.addSegment(l.End()) }
 func (l *Log) addSegment(base Offset) error {
 	s := &segment{base: base, path: segmentPath(l.dir, base), digest: newDigest(), digested: true}
 	s.index = index{loaded: true, whole: true}
-	f, err := l.fsys.Create(s.path)
+	if err := l.removeBeside(s); err != nil {
+		return err
+	}
+	f, err := l.fsys.Create(s.path) // last: a file that is not in use must not be there
 	if err != nil {
 		return err
 	}

@@ -20,8 +20,9 @@ import (
 //	      +-------+-----+-----+--------+-------+---------
 //
 //	magic    uint32  which file this is
-//	ver      uint16  of the payload; a reader refuses a greater one, before it
-//	                 looks at the rest
+//	ver      uint16  of the payload; a reader refuses a greater one. The head is the
+//	                 same in all versions, so that a damaged version is told from a
+//	                 later one
 //	zero     uint16  must be 0
 //	length   uint32  of the payload; nothing may follow it
 //	crc      uint32  CRC-32C of bytes 0 to 11 and of the payload
@@ -97,12 +98,12 @@ func ReadFile(fsys FS, name string, magic uint32, version uint16) ([]byte, error
 		return nil, bad("header")
 	case binary.BigEndian.Uint32(b) != magic:
 		return nil, bad("magic")
-	case binary.BigEndian.Uint16(b[4:]) > version:
-		return nil, fmt.Errorf("%s: %w", filepath.Base(name), ErrNewer)
 	case int64(binary.BigEndian.Uint32(b[fileLength:])) != int64(len(b)-fileHeader):
 		return nil, bad("length")
 	case binary.BigEndian.Uint32(b[fileCRC:]) != fileChecksum(b):
 		return nil, bad("checksum")
+	case binary.BigEndian.Uint16(b[4:]) > version:
+		return nil, fmt.Errorf("%s: %w", filepath.Base(name), ErrNewer)
 	case binary.BigEndian.Uint16(b[6:]) != 0:
 		return nil, bad("reserved bytes")
 	}

@@ -194,11 +194,26 @@ func (o *opening) reset() error {
 		return err
 	}
 	l.slots = w // nil: it is made anew
-	if err := l.finishReset(old); err != nil {
+	if err = o.durable(); err == nil {
+		err = l.finishReset(old)
+	}
+	if err != nil && l.active != nil {
+		err = errors.Join(err, l.active.close())
+	}
+	if err != nil {
 		return err
 	}
 	o.segments, l.state.segments = l.state.segments, nil
 	return o.segments[0].close()
+}
+
+// durable makes sure that what the directory says is not to be unsaid by a crash,
+// before anything is removed for it: a process that died may have left it unsynced.
+func (o *opening) durable() error {
+	if err := o.log.fsys.SyncDir(o.log.dir); err != nil {
+		return &syncError{err}
+	}
+	return nil
 }
 
 // readEpochs reads the checkpoint. That it cannot be used is an error later, if

@@ -3,7 +3,6 @@ package log
 import (
 	"errors"
 	"io"
-	"io/fs"
 	"path/filepath"
 )
 
@@ -93,7 +92,7 @@ func (r *repair) setAside(last *segment, w *walk) error {
 		}
 		r.Aside = append(r.Aside, s.name()+damagedSuffix)
 		for _, name := range []string{s.sealPath(), s.indexPath(), s.timesPath()} {
-			if err := r.fsys.Remove(name); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			if err := ignoreAbsent(r.fsys.Remove(name)); err != nil {
 				return err
 			}
 		}
@@ -104,7 +103,7 @@ func (r *repair) setAside(last *segment, w *walk) error {
 		}
 		r.Aside = append(r.Aside, last.name()+damagedSuffix)
 	}
-	if err := r.fsys.Remove(last.sealPath()); err != nil && !errors.Is(err, fs.ErrNotExist) {
+	if err := ignoreAbsent(r.fsys.Remove(last.sealPath())); err != nil {
 		return err
 	}
 	return r.fsys.SyncDir(r.dir)

@@ -30,7 +30,8 @@ import (
 //	      +---------------+-------+-------+-------+-------+
 //
 //	magic     uint32  0x53464C53, "SFLS"
-//	ver       uint16  1; a reader refuses a greater one, before it looks at the crc
+//	ver       uint16  1; a reader refuses a greater one, of which the crc holds. That
+//	                  stays where it is, so that a damaged version is no later one
 //	zero      uint16  must be 0; kept for later versions
 //	sequence  uint64  from 1, rising with each write; even in slot 0, odd in slot 1
 //	end       int64   flushed end: every batch below it was synced before the write
@@ -98,6 +99,9 @@ func parseSlot(b []byte) (slot, error) {
 	if len(b) < slotSize || binary.BigEndian.Uint32(b) != slotMagic {
 		return slot{}, errNoSlot
 	}
+	if binary.BigEndian.Uint32(b[slotCRC:]) != checksum(b[:slotCRC]) {
+		return slot{}, errNoSlot
+	}
 	if binary.BigEndian.Uint16(b[4:]) > slotVersion {
 		return slot{}, fmt.Errorf("%s: %w", slotFile, ErrNewer)
 	}
@@ -109,8 +113,7 @@ func parseSlot(b []byte) (slot, error) {
 		digest:   digest{binary.BigEndian.Uint32(b[36:]), int64(binary.BigEndian.Uint64(b[40:])), int32(binary.BigEndian.Uint32(b[48:]))},
 		sums:     indexSums{entriesCRC: binary.BigEndian.Uint32(b[52:]), timesCRC: binary.BigEndian.Uint32(b[56:])},
 	}
-	if binary.BigEndian.Uint32(b[slotCRC:]) != checksum(b[:slotCRC]) || binary.BigEndian.Uint16(b[6:]) != 0 ||
-		s.sequence == 0 || s.from < 0 || s.end < s.from {
+	if binary.BigEndian.Uint16(b[6:]) != 0 || s.sequence == 0 || s.from < 0 || s.end < s.from {
 		return slot{}, errNoSlot
 	}
 	return s, nil

@@ -37,9 +37,9 @@ func (o *opening) tidy(names []string) (known bool, err error) {
 			}
 		}
 	}
-	if n > 0 { // the segment that stays may have a name that no sync covers yet
-		if err := l.fsys.SyncDir(l.dir); err != nil {
-			return known, &syncError{err}
+	if n > 0 { // the bounds say so, and another segment stays
+		if err := o.durable(); err != nil {
+			return known, err
 		}
 	}
 	return known, l.removeSegments(gone)

@@ -157,19 +157,36 @@ func (l *Log) removeSegments(gone []*segment) error {
 	return l.syncDir()
 }
 
-// removeFiles removes a segment and what lies beside it: the seal first, so that
-// none speaks of files that are gone.
+// removeFiles removes a segment and what lies beside it.
 func (l *Log) removeFiles(s *segment) error {
-	for _, name := range []string{s.sealPath(), s.path, s.indexPath(), s.timesPath()} {
-		if err := l.fsys.Remove(name); err != nil && !errors.Is(err, fs.ErrNotExist) {
+	if err := l.removeBeside(s); err != nil {
+		return err
+	}
+	return ignoreAbsent(l.fsys.Remove(s.path))
+}
+
+// removeBeside removes what lies beside a segment: the seal first, so that none
+// speaks of files that are gone.
+func (l *Log) removeBeside(s *segment) error {
+	for _, name := range []string{s.sealPath(), s.indexPath(), s.timesPath()} {
+		if err := ignoreAbsent(l.fsys.Remove(name)); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
+// ignoreAbsent returns err, unless it says that there is no such file.
+func ignoreAbsent(err error) error {
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	return err
+}
+
 // Reset forgets everything, and goes on at start as a new log would, but for what
 // [Log.RemovedBelow] returns. After a crash within it the log is as it was, or empty.
+// An error that does not match [ErrFailed] left it as it was.
 func (l *Log) Reset(start Offset) error {
 	if start < 0 {
 		return fmt.Errorf("%w: start %d", ErrOutOfOrder, start)
@@ -178,11 +195,19 @@ func (l *Log) Reset(start Offset) error {
 		return err
 	}
 	defer l.release()
+	b := l.bounds
+	b.start, b.cleaned, b.horizon, b.reset = start, 0, noHorizon, true
+	if err := l.syncMissing(); err != nil {
+		return err
+	}
+	if err := l.saveBounds(b); err != nil {
+		return err
+	}
 	l.mu.Lock()
 	st := &l.state
 	old := st.segments
 	st.cuts++
-	st.segments, st.tail, st.hints, st.warm = nil, tail{}, hints{}, nil
+	st.segments, st.tail, st.hints, st.warm, st.epochs = nil, tail{}, hints{}, nil, nil
 	files := l.retire(old)
 	l.place = flushPlace{}
 	l.active = nil
@@ -191,21 +216,7 @@ func (l *Log) Reset(start Offset) error {
 	l.start.Store(int64(start))
 	l.mu.Unlock()
 	l.setEpochs(nil)
-	if err := closeAll(files); err != nil {
-		return l.fail(err)
-	}
-	if len(old) == 0 {
-		if err := l.begin(start); err != nil {
-			return err
-		}
-		return l.saveEpochs()
-	}
-	b := l.bounds
-	b.start, b.cleaned, b.horizon, b.reset = start, 0, noHorizon, true
-	if err := l.saveBounds(b); err != nil {
-		return l.fail(err)
-	}
-	if err := l.finishReset(old); err != nil {
+	if err := errors.Join(closeAll(files), l.finishReset(old)); err != nil {
 		return l.fail(err)
 	}
 	return nil
