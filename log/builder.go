@@ -6,6 +6,7 @@ import "encoding/binary"
 // The zero value is ready.
 type Builder struct {
 	buf       []byte // the header's room, then the records
+	packed    []byte // likewise, of a batch that was compressed
 	count     int
 	base, max int64 // times: of the first record, and the latest
 }
@@ -16,7 +17,7 @@ func (b *Builder) Reset(buf []byte) {
 	if buf == nil {
 		buf = b.buf
 	}
-	*b = Builder{buf: buf[:0]}
+	*b = Builder{buf: buf[:0], packed: b.packed[:0]}
 }
 
 // Count returns the number of records appended.
@@ -60,18 +61,39 @@ func (b *Builder) Append(timestamp int64, key, value []byte, headers []Header) {
 }
 
 // Build completes the batch: first offset 0, epoch -1, no producer. It is nil
-// without records. The bytes are the builder's: they hold until the next Append
-// or Reset.
+// without records. The bytes are the builder's: they hold until the next Append,
+// Reset or Compress.
 func (b *Builder) Build() Batch {
 	if b.count == 0 {
 		return nil
 	}
-	h := b.buf
+	return b.complete(b.buf, NoCompression)
+}
+
+// Compress is Build of a compressed batch. One that would not get smaller is left
+// as it is, as is one of more than [MaxInflatedBytes], and every one if codec is
+// none that [Compression.Check] approves of. The bytes hold until the next Append,
+// Reset, Build or Compress.
+func (b *Builder) Compress(codec Compression) Batch {
+	if b.count == 0 || codec == NoCompression {
+		return b.Build()
+	}
+	packed := append(b.packed[:0], b.buf[:BatchOverhead]...)
+	packed, smaller := deflate(codec, packed, b.buf[BatchOverhead:])
+	b.packed = packed
+	if !smaller {
+		return b.Build()
+	}
+	return b.complete(packed, codec)
+}
+
+// complete fills in the header in front of the records.
+func (b *Builder) complete(h []byte, codec Compression) Batch {
 	batch := Batch(h[:len(h):len(h)])
 	batch.Place(0, NoEpoch)
 	binary.BigEndian.PutUint32(h[atLength:], uint32(len(h)-lengthEnd))
 	h[atMagic] = batchMagic
-	binary.BigEndian.PutUint16(h[atAttrs:], 0)
+	binary.BigEndian.PutUint16(h[atAttrs:], uint16(codec))
 	binary.BigEndian.PutUint32(h[atDelta:], uint32(b.count-1))
 	binary.BigEndian.PutUint64(h[atBase:], uint64(b.base))
 	binary.BigEndian.PutUint64(h[atMax:], uint64(b.max))
