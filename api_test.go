@@ -1,9 +1,11 @@
 package samsa_test
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
+	"iter"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -71,9 +73,10 @@ func TestCreateTopic(t *testing.T) {
 func TestWhatIsMissingSaysSo(t *testing.T) {
 	ctx := bounded(t)
 	client := alone(ctx, t)
-	_, err := client.NewProducer(samsa.ProducerConfig{Compression: 1, Idempotent: true})
+	_, err := client.NewProducer(samsa.ProducerConfig{Compression: 3, Idempotent: true})
 	require.ErrorIs(t, err, samsa.ErrUnsupported)
 	require.ErrorContains(t, err, "Compression")
+	require.ErrorContains(t, err, "lz4")
 	require.ErrorContains(t, err, "Idempotent")
 	for name, cfg := range map[string]samsa.ConsumerConfig{
 		"InstanceID": {Group: "g", Topics: []string{"t"}, InstanceID: "i"},
@@ -113,6 +116,42 @@ func TestRecordsComeBackWhole(t *testing.T) {
 	require.True(t, sent[0].Time.Equal(at))
 	for _, err := range client.Topic("t").Partition(0).Records(ctx, 17) {
 		require.ErrorIs(t, err, samsa.ErrOutOfRange)
+	}
+}
+
+// Who reads does not see how the records travelled.
+func TestCompressedRecordsComeBackPlain(t *testing.T) {
+	ctx := bounded(t)
+	client := alone(ctx, t)
+	for _, codec := range []samsa.Compression{samsa.NoCompression, samsa.Gzip, samsa.Snappy, samsa.Zstd} {
+		topic := codec.String()
+		require.NoError(t, client.CreateTopic(ctx, samsa.TopicConfig{Name: topic}))
+		producer, err := client.NewProducer(samsa.ProducerConfig{Compression: codec, Linger: time.Millisecond})
+		require.NoError(t, err)
+		var in []samsa.Record
+		for n := range 500 {
+			in = append(in, samsa.Record{
+				Topic: topic, Key: []byte("zone"), Value: bytes.Repeat([]byte{byte(n)}, n),
+				Headers: []samsa.Header{{Key: "n", Value: []byte{byte(n)}}},
+			})
+		}
+		sent, err := producer.SendAll(ctx, in)
+		require.NoError(t, err)
+		require.NoError(t, producer.Close())
+		direct := client.Topic(topic).Partition(0).Records(ctx, 0)
+		consumer, err := client.NewConsumer(samsa.ConsumerConfig{Group: "g-" + topic, Topics: []string{topic}})
+		require.NoError(t, err)
+		for _, records := range []iter.Seq2[samsa.Record, error]{direct, consumer.Records(ctx)} {
+			n := 0
+			for rec, err := range records {
+				require.NoError(t, err)
+				require.Equal(t, sent[n], rec)
+				if n++; n == len(sent) {
+					break
+				}
+			}
+		}
+		require.NoError(t, consumer.Close())
 	}
 }
 

@@ -23,8 +23,8 @@ var (
 	// worth another try.
 	ErrTimeout error = produce.ErrTimeout
 
-	// ErrTooLarge: the record does not fit into a batch of its topic, or into the
-	// producer's buffer. Split it, or raise TopicConfig.MaxBatchBytes.
+	// ErrTooLarge: the record, not compressed, does not fit into a batch of its topic,
+	// or into the producer's buffer. Split it, or raise TopicConfig.MaxBatchBytes.
 	ErrTooLarge error = produce.ErrTooLarge
 
 	// ErrTopicExists: there is a topic of that name with another configuration.

@@ -90,7 +90,8 @@ func deflate(codec Compression, dst, src []byte) ([]byte, bool) {
 	if len(src) > MaxInflatedBytes {
 		return dst, false
 	}
-	out, err := dst, error(nil)
+	var out []byte
+	var err error
 	switch codec {
 	case Gzip:
 		out, err = deflateGzip(dst, src)

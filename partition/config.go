@@ -80,7 +80,8 @@ type TopicConfig struct {
 	// Zero means 64 MiB.
 	SegmentBytes int64
 
-	// MaxBatchBytes is the largest batch that the topic takes.
+	// MaxBatchBytes is the largest batch that the topic takes, as it travels. The
+	// records of a compressed one may inflate to 16 times as much, and to 64 MiB.
 	//
 	// Zero means 1 MiB.
 	MaxBatchBytes int

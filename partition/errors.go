@@ -25,7 +25,7 @@ const (
 	NotEnoughReplicas    Code = 30 // fewer in the ISR than MinISR; nothing was written: retry
 	NotEnoughAfterAppend Code = 31 // it became so after the write: the outcome is unknown
 	CorruptBatch         Code = 32 // the batch does not pass its checks; nothing was written
-	BatchTooLarge        Code = 33 // above the topic's MaxBatchBytes; nothing was written
+	BatchTooLarge        Code = 33 // above the topic's MaxBatchBytes, or inflates to too much; nothing was written
 	TimedOut             Code = 34 // not committed within the request's timeout: the outcome is unknown
 	Resigned             Code = 35 // the leader lost its place while the write was under way: the outcome is unknown
 	StorageFailed        Code = 36 // the broker's disk failed or is full: the outcome is unknown unless said otherwise

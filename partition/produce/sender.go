@@ -51,7 +51,7 @@ func (q *queue) deliver(b *batch) outcome {
 	var out outcome
 	var t trial
 	if b.builder.Count() > 0 {
-		out = q.send(b, b.builder.Build(), &t)
+		out = q.send(b, b.builder.Compress(q.producer.cfg.Compression), &t)
 	}
 	q.producer.buffer.give(b.bytes) // before the callbacks, which may send again
 	b.tell(q.id.Partition, out)
