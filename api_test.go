@@ -5,12 +5,14 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"iter"
 	"testing"
 	"testing/synctest"
 	"time"
 
 	"github.com/samsalog/samsa"
+	"github.com/samsalog/samsa/log"
 	"github.com/samsalog/samsa/samsatest"
 	"github.com/samsalog/samsa/transport"
 	"github.com/stretchr/testify/require"
@@ -122,7 +124,11 @@ func TestRecordsComeBackWhole(t *testing.T) {
 // Who reads does not see how the records travelled.
 func TestCompressedRecordsComeBackPlain(t *testing.T) {
 	ctx := bounded(t)
-	client := alone(ctx, t)
+	fsys := log.NewMemFS()
+	broker, err := samsa.Open(ctx, samsa.Config{FS: fsys, Dir: "d"})
+	require.NoError(t, err)
+	defer broker.Close()
+	client := broker.Client()
 	for _, codec := range []samsa.Compression{samsa.NoCompression, samsa.Gzip, samsa.Snappy, samsa.Zstd} {
 		topic := codec.String()
 		require.NoError(t, client.CreateTopic(ctx, samsa.TopicConfig{Name: topic}))
@@ -152,7 +158,22 @@ func TestCompressedRecordsComeBackPlain(t *testing.T) {
 			}
 		}
 		require.NoError(t, consumer.Close())
+		stored := segment(t, fsys, "d/"+topic+"-0")
+		require.Equal(t, codec == samsa.NoCompression, bytes.Contains(stored, in[255].Value), topic)
 	}
+}
+
+// segment returns the bytes of a log's first file.
+func segment(t *testing.T, fsys log.FS, dir string) []byte {
+	f, err := fsys.Open(dir + "/00000000000000000000.log")
+	require.NoError(t, err)
+	defer f.Close()
+	size, err := f.Size()
+	require.NoError(t, err)
+	data := make([]byte, size)
+	_, err = f.ReadAt(data, 0)
+	require.True(t, err == nil || errors.Is(err, io.EOF))
+	return data
 }
 
 func TestSendErrors(t *testing.T) {
