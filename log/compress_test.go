@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math/rand"
 	"runtime"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -266,10 +267,19 @@ func TestClaimsAreNotBelieved(t *testing.T) {
 	size := binary.BigEndian.AppendUint32(nil, 30)
 	header := []byte(snappyMagic + "\x00\x00\x00\x01\x00\x00\x00\x01")
 	huge := binary.AppendUvarint(nil, limit-1)
+	frame := func(size uint32) []byte { // of one byte
+		return append(binary.LittleEndian.AppendUint32([]byte("\x28\xb5\x2f\xfd\xa0"), size), 1|1<<3, 0, 0, 'x')
+	}
+	one, err := inflate(Zstd, frame(1), limit)
+	require.NoError(t, err)
+	require.Equal(t, "x", string(one))
+	_, err = inflate(Zstd, frame(limit+1), limit)
+	require.ErrorIs(t, err, ErrCorrupt)
 	for name, c := range map[string]struct {
 		codec Compression
 		data  []byte
 	}{
+		"zstd: size in front":   {Zstd, frame(limit - 1)},
 		"gzip: size at the end": {Gzip, append(gzipped(t, ride(1))[:40], 0, 0, 0, 1)},
 		"snappy: size in front": {Snappy, append(huge[:len(huge):len(huge)], make([]byte, 26)...)},
 		"snappy: of a block":    {Snappy, append(append(append(header, size...), huge...), make([]byte, 26)...)},
@@ -288,17 +298,26 @@ func gzipped(t *testing.T, data []byte) []byte {
 	return out
 }
 
+// unsized returns a frame of zstd that does not say what it inflates to.
+func unsized(t *testing.T, data []byte) []byte {
+	t.Helper()
+	var out bytes.Buffer
+	w, err := zstd.NewWriter(&out, zstd.WithZeroFrames(true))
+	require.NoError(t, err)
+	_, err = w.Write(data)
+	require.NoError(t, err)
+	require.NoError(t, w.Flush()) // before the size is known
+	require.NoError(t, w.Close())
+	var h zstd.Header
+	require.NoError(t, h.Decode(out.Bytes()))
+	require.False(t, h.HasFCS)
+	return out.Bytes()
+}
+
 func TestTheLimitIsExact(t *testing.T) {
 	data := bytes.Repeat([]byte("samsa"), 40_000)
-	var frames bytes.Buffer // of zstd, without their sizes: two, and an empty one
-	for _, part := range [][]byte{data[:70_000], nil, data[70_000:]} {
-		w, err := zstd.NewWriter(&frames, zstd.WithZeroFrames(true))
-		require.NoError(t, err)
-		require.NoError(t, w.Flush())
-		_, err = w.Write(part)
-		require.NoError(t, err)
-		require.NoError(t, w.Close())
-	}
+	small := bytes.Repeat([]byte("samsa"), 40)
+	frames := slices.Concat(unsized(t, data[:70_000]), unsized(t, nil), unsized(t, data[70_000:]))
 	two := append(gzipped(t, data[:9]), gzipped(t, data[9:])...)
 	own := func(c Compression) []byte {
 		out, ok := deflate(c, nil, data)
@@ -311,12 +330,13 @@ func TestTheLimitIsExact(t *testing.T) {
 	}{
 		"gzip": {Gzip, own(Gzip)}, "gzip, in two": {Gzip, two},
 		"snappy": {Snappy, own(Snappy)}, "snappy, one block": {Snappy, snappy.Encode(nil, data)},
-		"zstd": {Zstd, own(Zstd)}, "zstd, frames of unknown size": {Zstd, frames.Bytes()},
+		"zstd": {Zstd, own(Zstd)}, "zstd, frames of unknown size": {Zstd, frames},
 	} {
 		for _, limit := range []int{len(data), len(data) + 1, 10 * len(data)} {
 			out, err := inflate(c.codec, c.src, limit)
 			require.NoError(t, err, name)
 			require.True(t, bytes.Equal(data, out), name)
+			require.LessOrEqual(t, cap(out), 2*len(out), name)
 			out, err = inflateInto(make([]byte, 3, 1<<20), c.codec, c.src, limit)
 			require.NoError(t, err, name)
 			require.True(t, bytes.Equal(data, out), name)
@@ -328,7 +348,11 @@ func TestTheLimitIsExact(t *testing.T) {
 			require.ErrorIs(t, err, ErrTooLarge, "%s: %d", name, limit)
 		}
 	}
-	out, err := inflate(NoCompression, data, 1)
+	out, err := inflate(Zstd, unsized(t, small), 1<<20)
+	require.NoError(t, err)
+	require.Equal(t, small, out)
+	require.LessOrEqual(t, cap(out), 2*len(out), "the room that a block may need is given back")
+	out, err = inflate(NoCompression, data, 1)
 	require.NoError(t, err)
 	require.Equal(t, data, out)
 }
@@ -365,6 +389,13 @@ func TestSnappyFraming(t *testing.T) {
 	}
 	require.Equal(t, 4, blocks)
 
+	// Two letters, six more by looking back two, and four by repeating that look:
+	// the last is none of snappy but of an extension.
+	repeat := []byte{12, 4, 'a', 'b', 0x01 | 2<<2, 2, 0x01, 0}
+	extended, err := snappy.Decode(nil, repeat)
+	require.NoError(t, err)
+	require.Equal(t, "abababababab", string(extended))
+
 	head := out[:16:16]
 	newer := append([]byte(nil), out...)
 	newer[15] = 2
@@ -374,8 +405,8 @@ func TestSnappyFraming(t *testing.T) {
 		"the end within a length":     append(head, 0, 0, 0),
 		"a length beyond the end":     append(head, 0, 0, 0, 2, 0),
 		"an empty block":              append(head, 0, 0, 0, 0),
-		// It repeats the last offset, which is none of snappy but of an extension.
-		"a repeat code": {8, 4, 'a', 'b', 0x01 | 2<<2, 0},
+		"an extension":                repeat,
+		"an extension in a frame":     append(append(head, 0, 0, 0, 8), repeat...),
 	} {
 		_, err := inflate(Snappy, bad, 1<<20)
 		require.ErrorIs(t, err, ErrCorrupt, name)

@@ -44,7 +44,7 @@ func inflateGzip(dst, src []byte, limit int) ([]byte, error) {
 		if len(dst) == cap(dst) {
 			dst = append(dst, 0)[:len(dst)]
 		}
-		n, err := r.z.Read(dst[len(dst):min(cap(dst), limit+1)])
+		n, err := r.z.Read(dst[len(dst):cap(dst)])
 		dst = dst[:len(dst)+n]
 		switch {
 		case len(dst) > limit:
