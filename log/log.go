@@ -23,7 +23,8 @@ type Config struct {
 	// Zero means 4 KiB.
 	IndexInterval int
 
-	// MaxBatchBytes is how many bytes of records a batch may hold.
+	// MaxBatchBytes is how many bytes of records a batch may hold, as they are stored.
+	// What compressed ones inflate to, [MaxInflatedBytes] bounds.
 	//
 	// Zero means 1 MiB; above 1 GiB means 1 GiB.
 	MaxBatchBytes int
