@@ -28,6 +28,9 @@ func (f faulty) steps(n int) bool {
 	}
 	for range n {
 		err := f.step()
+		if err != nil {
+			f.end()
+		}
 		closed := f.log == nil || errors.Is(f.log.Checkpoint(), log.ErrClosed)
 		switch {
 		case err == nil:
@@ -117,10 +120,26 @@ func (f faulty) leftover() {
 	require.Empty(f.t, f.disk.Handles())
 }
 
-var diskErrors = []logtest.Fault{
-	{Err: syscall.EIO},
-	{Err: syscall.ENOSPC},
-	{Err: syscall.EIO, Short: true},
+// diskErrors are the faults that strike each call: of calls one behind another.
+var diskErrors = [][]logtest.Fault{
+	{{Err: syscall.EIO}},
+	{{Err: syscall.ENOSPC}},
+	{{Err: syscall.EIO, Short: true}},
+	{{Err: syscall.ENOSPC, Short: true}, {Err: syscall.ENOSPC}}, // so that no write is undone
+}
+
+// inject makes the calls from the n-th on fail.
+func inject(d *logtest.Disk, faults []logtest.Fault, n int) (end func()) {
+	var ends []func()
+	for i, f := range faults {
+		f.Nth = n + i
+		ends = append(ends, d.Inject(f))
+	}
+	return func() {
+		for _, end := range ends {
+			end()
+		}
+	}
 }
 
 // Every call of a script fails once, of every kind: Open, ReadAt and Close too. A
@@ -129,13 +148,12 @@ func TestEveryCallOfADiskMayFail(t *testing.T) {
 	eachSeed(t, 1, func(t *testing.T, seed int64) {
 		synctest.Test(t, func(t *testing.T) {
 			lasted, over := 0, 0
-			for _, fault := range diskErrors {
+			for i, faults := range diskErrors {
 				for n := 1; ; n += 1 + (20-share(20))/2 {
-					w := newWorld(place{t, fmt.Sprintf("call %d: %v, short %v", n, fault.Err, fault.Short)}, seed)
+					w := newWorld(place{t, fmt.Sprintf("call %d, faults %d", n, i)}, seed)
 					calls := 0
 					w.disk.Before(func(logtest.Op, string) { calls++ })
-					fault.Nth = n
-					f := faulty{w, fault.Err, w.disk.Inject(fault)}
+					f := faulty{w, faults[0].Err, inject(w.disk, faults, n)}
 					if f.steps(150) {
 						lasted++
 					} else {
