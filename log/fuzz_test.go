@@ -143,12 +143,8 @@ func FuzzSmallFile(f *testing.F) {
 func FuzzIndex(f *testing.F) {
 	f.Add([]byte{0, 0, 0, 9, 0, 0, 16, 0, 0, 0, 0, 20, 0, 0, 32, 0}, int64(9000))
 	f.Fuzz(func(t *testing.T, data []byte, size int64) {
-		fsys := NewMemFS()
-		s := &segment{path: segmentPath("", 0)}
-		putFile(t, fsys, s.indexPath(), data)
-		entries, whole, err := readIndex(fsys, s, size)
-		require.NoError(t, err)
-		require.Equal(t, whole, len(entries)*indexEntrySize == len(data))
+		entries := parseEntries(data, size)
+		require.Equal(t, string(data[:len(entries)*indexEntrySize]), string(appendEntries(nil, entries)))
 		last := indexEntry{-1, 0}
 		for _, e := range entries {
 			require.Greater(t, e.offset, last.offset)
@@ -159,6 +155,46 @@ func FuzzIndex(f *testing.F) {
 			require.True(t, ok)
 			require.Equal(t, e, found)
 		}
+	})
+}
+
+func FuzzTimeIndex(f *testing.F) {
+	f.Add(appendTimes(nil, []timeEntry{{-5, 3}, {1_700_000_000_000, 90}}), int64(200))
+	f.Fuzz(func(t *testing.T, data []byte, below int64) {
+		times := parseTimes(data, below)
+		require.Equal(t, string(data[:len(times)*timeEntrySize]), string(appendTimes(nil, times)))
+		last := timeEntry{noTime, -1}
+		for _, e := range times {
+			require.Greater(t, e.time, last.time)
+			require.Greater(t, e.offset, last.offset)
+			require.Less(t, int64(e.offset), below)
+			require.Equal(t, 100+Offset(last.offset), findTime(times, 100, e.time), "up to the entry before all are earlier")
+			last = e
+		}
+	})
+}
+
+func FuzzSeal(f *testing.F) {
+	f.Add((&seal{base: 5, end: 9, size: 100, digest: digest{7, 8, 3}, sums: indexSums{entriesCRC: 1, timesCRC: 2}}).encode())
+	f.Fuzz(func(t *testing.T, data []byte) {
+		s, err := decodeSeal(data, "x.sum")
+		if err != nil {
+			require.ErrorIs(t, err, ErrCorrupt)
+			return
+		}
+		require.Equal(t, string(data), string(s.encode()))
+	})
+}
+
+func FuzzBounds(f *testing.F) {
+	f.Add(bounds{start: 1, removed: 2, cleaned: 3, horizon: noHorizon, reset: true}.encode())
+	f.Fuzz(func(t *testing.T, data []byte) {
+		b, err := decodeBounds(data)
+		if err != nil {
+			require.ErrorIs(t, err, ErrCorrupt)
+			return
+		}
+		require.Equal(t, string(data), string(b.encode()))
 	})
 }
 

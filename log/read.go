@@ -44,7 +44,7 @@ func (l *Log) readInto(buf []byte, from, upTo Offset, maxBytes int) ([]byte, err
 type reading struct {
 	segment  *segment
 	from, to Offset // to is where the segment, the log, or the caller's bound ends
-	end      Offset // where the segment ends, or the log
+	edge     Offset // where the segment or the log ends: no batch reaches over it
 	limit    int
 	epochs   epochs
 	cuts     int
@@ -71,7 +71,7 @@ func (l *Log) plan(from, upTo Offset, maxBytes int) (reading, []byte, error) {
 		l.mu.Unlock()
 		return reading{}, nil, &RangeError{Want: from, First: start, Next: end}
 	}
-	to := min(upTo, end)
+	to, edge := min(upTo, end), end
 	if from >= to {
 		l.mu.Unlock()
 		return reading{}, nil, nil
@@ -85,12 +85,12 @@ func (l *Log) plan(from, upTo Offset, maxBytes int) (reading, []byte, error) {
 	i := findSegment(st.segments, from)
 	s := st.segments[i]
 	if i+1 < len(st.segments) {
-		end = st.segments[i+1].base
-		to = min(to, end)
+		edge = st.segments[i+1].base
+		to = min(to, edge)
 	}
 	s.pin()
 	r := reading{
-		segment: s, from: from, to: to, end: end, limit: maxBytes, epochs: st.epochs, cuts: st.cuts,
+		segment: s, from: from, to: to, edge: edge, limit: maxBytes, epochs: st.epochs, cuts: st.cuts,
 		pos: st.hints.find(s, from), first: from,
 	}
 	if r.pos >= 0 {
@@ -150,8 +150,8 @@ func (l *Log) readDisk(r *reading, into []byte) ([]byte, error) {
 		if err == nil {
 			err = b.Check()
 		}
-		if err == nil && b.Last() >= r.end {
-			err = badBatch("it reaches into the next segment")
+		if err == nil && b.Last() >= r.edge {
+			err = badBatch("last offset")
 		}
 		if err != nil && n == 0 {
 			return nil, place(err, r.segment.name(), r.pos, r.first)

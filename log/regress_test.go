@@ -242,3 +242,26 @@ func TestWhatIsFlushedAfterAResetThatWasCutShortIsThere(t *testing.T) {
 		require.Equal(t, []string{"c"}, values(t, open(t, d, "d", log.Config{}), start))
 	}
 }
+
+// A read that came to nothing for ever would hold its reader up for ever.
+func TestABatchThatReachesIntoTheNextSegmentIsDamage(t *testing.T) {
+	fsys, cfg := log.NewMemFS(), log.Config{SegmentBytes: 200, TailBytes: 1}
+	l := open(t, fsys, "d", cfg)
+	appendTo(t, l, 1, "a", "b", strings.Repeat("x", 150))
+	require.NoError(t, l.Close())
+	name := "00000000000000000000.log"
+	f, err := fsys.Open("d/" + name)
+	require.NoError(t, err)
+	b := batchOf("b", "c")
+	b.Place(1, 1)
+	at := int64(len(batchOf("a")))
+	_, err = f.WriteAt(b, at)
+	require.NoError(t, err)
+	require.NoError(t, f.Close())
+	l = open(t, fsys, "d", cfg)
+	require.EqualValues(t, 3, l.End())
+	_, err = l.Read(1, 3, 1)
+	c, ok := errors.AsType[*log.CorruptError](err)
+	require.True(t, ok, "%v", err)
+	require.Equal(t, []any{name, at, log.Offset(1)}, []any{c.File, c.At, c.Offset})
+}
