@@ -3,6 +3,7 @@ package log_test
 import (
 	"fmt"
 	"math/rand"
+	"slices"
 	"time"
 
 	"github.com/stretchr/testify/require"
@@ -39,6 +40,9 @@ type world struct {
 	adding []entry      // these may follow
 	cutTo  log.Offset   // or it may end here already; -1: no cut is under way
 	reset  []log.Offset // or it may be empty, here
+	// adrift is where a log may be after a reset that failed, until something is
+	// written there.
+	adrift []log.Offset
 }
 
 const (
@@ -164,7 +168,7 @@ func (w *world) append() error {
 	first, err := w.log.Append(w.epoch, b)
 	if err == nil {
 		require.Equal(w.t, e.first, first)
-		w.entries = append(w.entries, e)
+		w.entries, w.adrift = append(w.entries, e), nil
 	}
 	return err
 }
@@ -185,7 +189,7 @@ func (w *world) replicate() error {
 	got, err := w.log.Replicate(data)
 	if err == nil {
 		require.Equal(w.t, end, got)
-		w.entries = append(w.entries, w.adding...)
+		w.entries, w.adrift = append(w.entries, w.adding...), nil
 	}
 	return err
 }
@@ -220,7 +224,7 @@ func (w *world) resetTo() error {
 	w.reset = []log.Offset{w.start, to}
 	err := w.log.Reset(to)
 	if err == nil {
-		w.start, w.entries, w.synced = to, nil, to
+		w.start, w.entries, w.synced, w.adrift = to, nil, to, nil
 	}
 	return err
 }
@@ -241,6 +245,9 @@ func (w *world) reopen() error {
 		var rec log.Recovery
 		if rec, err = w.open(); err == nil {
 			require.False(w.t, rec.Lost)
+			if at := w.log.Start(); len(w.entries) == 0 && slices.Contains(w.adrift, at) {
+				w.start, w.synced = at, at
+			}
 		}
 	}
 	return err
@@ -312,6 +319,7 @@ func (w *world) check(s state) {
 	for _, at := range w.reset {
 		if s != done && l.Start() == at && l.End() == at {
 			w.start, w.entries, w.synced = at, nil, at
+			w.adrift = w.reset
 			return
 		}
 	}
