@@ -45,6 +45,9 @@ func (l *Log) Append(epoch Epoch, b Batch) (first Offset, err error) {
 // Replicate writes a leader's batches as they are, and returns the new end. They
 // are checked, must follow the end without a hole, and their epochs must not
 // fall; otherwise nothing is written. No batches are no error.
+//
+// The bytes must never change, whether the call succeeds or not: from some length
+// on they are kept for readers as they are.
 func (l *Log) Replicate(batches []byte) (end Offset, err error) {
 	end = l.End()
 	starts, next, err := l.checkRun(batches, end)
@@ -232,7 +235,12 @@ func (l *Log) syncMissing() error {
 
 // roll begins a new segment at the end of the log. The old one is left to the
 // next flush.
-func (l *Log) roll() error { return l.addSegment(l.End()) }
+func (l *Log) roll() error {
+	if err := l.trim(l.active); err != nil {
+		return err
+	}
+	return l.addSegment(l.End())
+}
 
 // addSegment makes an empty segment; its name is synced before the first batch.
 func (l *Log) addSegment(base Offset) error {
@@ -263,33 +271,45 @@ const keepEpochs = NoEpoch
 func (l *Log) write(data []byte, first, end Offset, epoch Epoch) error {
 	s := l.active
 	pos := s.size
-	kept := len(data) <= l.cfg.TailBytes/tailShare
-	var buf []byte
+	after := pos + int64(len(data))
 	l.mu.Lock()
 	err, file := l.state.usable(), s.file
-	if err == nil && kept {
-		buf = l.state.tail.room(s, pos, first, len(data), l.cfg.TailBytes)
-	}
+	fill := l.state.habit.zeros(s.ahead-after, l.cfg.ZerosAhead)
+	l.state.writing = err == nil
 	l.mu.Unlock()
 	if err != nil {
 		return err
 	}
 
-	if kept {
+	kept := true
+	switch t, m := &l.state.tail, l.cfg.Memory; {
+	case epoch == keepEpochs && m.borrows(len(data)):
+		t.borrow(s, pos, first, data)
+		_, err = file.WriteAt(data, pos)
+	case m.copies(len(data)):
+		buf := t.room(s, pos, first, len(data))
 		copy(buf, data)
 		if epoch != keepEpochs {
 			Batch(buf).Place(first, epoch)
 		}
 		_, err = file.WriteAt(buf, pos)
-	} else {
+	default:
+		kept = false
 		err = writeLarge(file, pos, data, first, epoch)
 	}
 	if err != nil {
-		return l.undo(file, pos, err)
+		return l.undo(s, file, pos, err)
+	}
+	ahead := s.ahead
+	if fill > 0 {
+		if ahead, err = l.fill(file, after, ahead, fill); err != nil {
+			return l.undo(s, file, pos, err)
+		}
 	}
 
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	l.state.writing = false
 	if err := l.state.usable(); err != nil {
 		return err
 	}
@@ -297,7 +317,7 @@ func (l *Log) write(data []byte, first, end Offset, epoch Epoch) error {
 		l.state.tail.extend(len(data), end)
 	}
 	l.note(s, data, pos, first, epoch)
-	s.size = pos + int64(len(data))
+	s.size, s.ahead = after, ahead
 	s.dirty = true
 	l.end.Store(int64(end))
 	return nil
@@ -336,16 +356,22 @@ func writeLarge(file File, pos int64, data []byte, first Offset, epoch Epoch) er
 }
 
 // undo takes back what a write that failed has left from pos on.
-func (l *Log) undo(file File, pos int64, err error) error {
+func (l *Log) undo(s *segment, file File, pos int64, err error) error {
 	l.mu.Lock()
 	unusable := l.state.usable()
 	l.mu.Unlock()
+	if unusable == nil {
+		if undo := file.Truncate(pos); undo != nil {
+			unusable = l.fail(errors.Join(err, undo))
+		}
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.state.writing = false
 	if unusable != nil {
 		return unusable
 	}
-	if undo := file.Truncate(pos); undo != nil {
-		return l.fail(errors.Join(err, undo))
-	}
+	s.ahead = 0
 	return err
 }
 

@@ -26,10 +26,10 @@ func TestAScriptGivesTheSameReadsOnEveryDiskAndWithEverySize(t *testing.T) {
 	sizes := map[string]log.Config{
 		"small segments":           {SegmentBytes: 4 << 10},
 		"large segments":           {SegmentBytes: 64 << 20},
-		"a dense index, no tail":   {SegmentBytes: 4 << 10, IndexInterval: 1, TailBytes: 1},
-		"one segment, no index":    {SegmentBytes: 64 << 20, IndexInterval: 1 << 30, TailBytes: 1},
-		"one segment, all in tail": {SegmentBytes: 64 << 20, IndexInterval: 1, TailBytes: 64 << 20},
-		"a segment for each batch": {SegmentBytes: 1, IndexInterval: 100, TailBytes: 300},
+		"a dense index, no tail":   {SegmentBytes: 4 << 10, IndexInterval: 1, Memory: log.NewMemory(1)},
+		"one segment, no index":    {SegmentBytes: 64 << 20, IndexInterval: 1 << 30, Memory: log.NewMemory(1)},
+		"one segment, all in tail": {SegmentBytes: 64 << 20, IndexInterval: 1, Memory: log.NewMemory(64 << 20)},
+		"a segment for each batch": {SegmentBytes: 1, IndexInterval: 100, Memory: log.NewMemory(300)},
 	}
 	eachSeed(t, 1, func(t *testing.T, seed int64) {
 		var first []string

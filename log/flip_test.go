@@ -9,6 +9,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -52,7 +53,7 @@ const specimenDir = "d"
 // has batches that were not flushed, and an older recovery point.
 func newSpecimen(t *testing.T, killed bool) *specimen {
 	s := &specimen{disk: logtest.NewDisk(log.NewMemFS())}
-	s.cfg = log.Config{SegmentBytes: 500, IndexInterval: 100, TailBytes: 1, Now: ticking()}
+	s.cfg = log.Config{SegmentBytes: 500, IndexInterval: 100, Memory: log.NewMemory(1), Now: ticking(300 * time.Millisecond)}
 	l := open(t, s.disk, specimenDir, s.cfg)
 	add := func(epoch log.Epoch, values ...string) {
 		first, err := l.Append(epoch, batchOf(values...))

@@ -144,12 +144,18 @@ func (l *Log) flushOnce() error {
 	l.cfg.Flushes.leave()
 
 	var idle []File
+	now := l.cfg.Now()
 	l.mu.Lock()
 	for _, s := range dirty {
 		s.refs--
 		idle = append(idle, l.idle(s)...)
 	}
 	if err == nil && place.segment != nil {
+		bytes := place.pos
+		if place.segment == l.place.segment {
+			bytes -= l.place.pos
+		}
+		l.state.habit.flushed(bytes, now)
 		l.place = place
 		l.flushed.Store(int64(place.end))
 	}

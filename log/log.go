@@ -29,11 +29,20 @@ type Config struct {
 	// Zero means 1 MiB; above 1 GiB means 1 GiB.
 	MaxBatchBytes int
 
-	// TailBytes is how much of the end is kept in memory for readers. What is
-	// appended at once and longer than half of it is not kept.
+	// Memory is where the newest batches are kept for readers, among those of all
+	// logs that share it. What is appended at once and longer than half of it, or
+	// than 512 KiB, is not kept, unless that takes no copy; see [Log.Replicate].
 	//
-	// Zero means 1 MiB.
-	TailBytes int
+	// Nil means 1 MiB for this log alone.
+	Memory *Memory
+
+	// ZerosAhead bounds the zeros that are kept written behind the last batch of a
+	// log that is flushed often and little, so that a flush need not make its file
+	// grow. Other logs have none, nor has one that was closed.
+	//
+	// Zero means 4 MiB; below zero there are none, which suits a disk whose Sync
+	// costs nothing, such as a [MemFS].
+	ZerosAhead int64
 
 	// Flushes bounds the syncs in flight at once, among all logs that share it.
 	//
@@ -63,8 +72,14 @@ func (c Config) withDefaults() Config {
 	if c.MaxBatchBytes <= 0 {
 		c.MaxBatchBytes = 1 << 20
 	}
-	if c.TailBytes <= 0 {
-		c.TailBytes = 1 << 20
+	if c.Memory == nil {
+		c.Memory = NewMemory(memoryBytes)
+	}
+	switch {
+	case c.ZerosAhead == 0:
+		c.ZerosAhead = zerosBytes
+	case c.ZerosAhead < 0:
+		c.ZerosAhead = 0
 	}
 	if c.Now == nil {
 		c.Now = time.Now
@@ -112,6 +127,8 @@ type state struct {
 	tail     tail
 	hints    hints
 	warm     *segment    // the sealed segment whose file stays open
+	habit    flushHabit  // how the log is flushed
+	writing  bool        // an append is under way
 	cuts     int         // rises when a cut begins: what was read before it may be false
 	busy     bool        // somebody flushes, cuts or closes; others wait
 	next     *flushGroup // waits for its turn to flush; nil: nobody does
@@ -240,15 +257,32 @@ func (l *Log) Close() error {
 		return nil
 	}
 	l.state.closed = true
+	trimmed := l.trimming(failed)
 	files := l.retire(l.state.segments)
-	l.state.tail = tail{}
+	l.state.tail.clear(true)
 	l.state.busy = l.state.busy && failed
 	l.changed.Broadcast()
 	l.mu.Unlock()
+	if trimmed != nil {
+		err = errors.Join(err, trimmed.file.Truncate(trimmed.size), trimmed.file.Sync())
+		l.done(trimmed)
+	}
 	if l.slots != nil {
 		files = append(files, l.slots.file)
 	}
 	return errors.Join(err, closeAll(files))
+}
+
+// trimming returns the active segment, pinned, if it has zeros behind it that are
+// to go with the log. While an append is under way they stay: a cut might take a
+// half of it, which would look like a loss. l.mu is held.
+func (l *Log) trimming(failed bool) *segment {
+	a := l.active
+	if a == nil || a.ahead <= a.size || failed || l.state.writing {
+		return nil
+	}
+	a.pin()
+	return a
 }
 
 // settle leaves the disk as recovery likes it best: nothing to scan.

@@ -28,7 +28,7 @@ func TestLogIsWhatASliceIs(t *testing.T) {
 		w.draw(drawn{t}, rapid.Int64().Draw(t, "how to look"))
 		w.cfg.SegmentBytes = int64(rapid.IntRange(1, 3000).Draw(t, "segment"))
 		w.cfg.IndexInterval = rapid.IntRange(1, 600).Draw(t, "interval")
-		w.cfg.TailBytes = rapid.IntRange(1, 3000).Draw(t, "tail")
+		w.cfg.Memory = log.NewMemory(rapid.IntRange(1, 3000).Draw(t, "tail"))
 		_, err := w.open()
 		require.NoError(t, err)
 		steps := map[string]func(*rapid.T){"": func(t *rapid.T) {

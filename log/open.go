@@ -66,6 +66,7 @@ func View(fsys FS, dir string, cfg Config) (*Log, Recovery, error) {
 func newLog(fsys FS, dir string, cfg Config) *Log {
 	l := &Log{fsys: fsys, dir: dir, cfg: cfg.withDefaults()}
 	l.changed.L = &l.mu
+	l.state.tail.memory = l.cfg.Memory
 	return l
 }
 
@@ -144,6 +145,11 @@ func (o *opening) run(names []string) error {
 		return err
 	}
 	l.removed.Store(int64(l.bounds.removed))
+	if l.bounds != (bounds{horizon: noHorizon}) && !o.view {
+		if err := o.durable(); err != nil {
+			return err
+		}
+	}
 	known, err := o.tidy(names)
 	if err != nil {
 		return err
@@ -194,9 +200,7 @@ func (o *opening) reset() error {
 		return err
 	}
 	l.slots = w // nil: it is made anew
-	if err = o.durable(); err == nil {
-		err = l.finishReset(old)
-	}
+	err = l.finishReset(old)
 	if err != nil && l.active != nil {
 		err = errors.Join(err, l.active.close())
 	}
@@ -207,8 +211,9 @@ func (o *opening) reset() error {
 	return o.segments[0].close()
 }
 
-// durable makes sure that what the directory says is not to be unsaid by a crash,
-// before anything is removed for it: a process that died may have left it unsynced.
+// durable makes sure that what the directory says is not unsaid by a crash, before
+// anybody is told, or anything is removed for it: a process that died may have left
+// it unsynced.
 func (o *opening) durable() error {
 	if err := o.log.fsys.SyncDir(o.log.dir); err != nil {
 		return &syncError{err}

@@ -209,9 +209,12 @@ func (o *opening) cut(t tip) error {
 	if s.size == t.pos {
 		return nil
 	}
-	// Zeros may stay away from the disk for now: they come back as zeros.
+	if !t.rest {
+		s.size, s.ahead = t.pos, s.size // the log goes on in its zeros
+		return nil
+	}
 	s.size = t.pos
-	if err := s.file.Truncate(t.pos); err != nil || !t.rest {
+	if err := s.file.Truncate(t.pos); err != nil {
 		return err
 	}
 	if err := s.file.Sync(); err != nil {

@@ -245,7 +245,7 @@ func TestWhatIsFlushedAfterAResetThatWasCutShortIsThere(t *testing.T) {
 
 // A read that came to nothing for ever would hold its reader up for ever.
 func TestABatchThatReachesIntoTheNextSegmentIsDamage(t *testing.T) {
-	fsys, cfg := log.NewMemFS(), log.Config{SegmentBytes: 200, TailBytes: 1}
+	fsys, cfg := log.NewMemFS(), log.Config{SegmentBytes: 200, Memory: log.NewMemory(1)}
 	l := open(t, fsys, "d", cfg)
 	appendTo(t, l, 1, "a", "b", strings.Repeat("x", 150))
 	require.NoError(t, l.Close())

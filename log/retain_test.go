@@ -16,7 +16,7 @@ import (
 )
 
 // smallSegments hold about eight of the batches that timed makes.
-var smallSegments = log.Config{SegmentBytes: 800, IndexInterval: 150, TailBytes: 300}
+var smallSegments = log.Config{SegmentBytes: 800, IndexInterval: 150, Memory: log.NewMemory(300)}
 
 // timed makes a batch of records with these times and values that tell them.
 func timed(times ...int64) log.Batch {

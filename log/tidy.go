@@ -37,10 +37,5 @@ func (o *opening) tidy(names []string) (known bool, err error) {
 			}
 		}
 	}
-	if n > 0 { // the bounds say so, and another segment stays
-		if err := o.durable(); err != nil {
-			return known, err
-		}
-	}
 	return known, l.removeSegments(gone)
 }

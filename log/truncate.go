@@ -79,7 +79,7 @@ func (l *Log) cut(p flushPlace) error {
 	st.tail.cut(s, p.pos, p.end)
 	st.hints = hints{}
 	st.warm = nil
-	s.size = p.pos
+	s.size, s.ahead = p.pos, 0
 	s.digest, s.digested, s.sealed, s.seal = p.digest, true, false, nil
 	s.index.cut(p.pos, int64(p.end-s.base))
 	s.pin()
@@ -207,7 +207,8 @@ func (l *Log) Reset(start Offset) error {
 	st := &l.state
 	old := st.segments
 	st.cuts++
-	st.segments, st.tail, st.hints, st.warm, st.epochs = nil, tail{}, hints{}, nil, nil
+	st.segments, st.hints, st.warm, st.epochs = nil, hints{}, nil, nil
+	st.tail.clear(false)
 	files := l.retire(old)
 	l.place = flushPlace{}
 	l.active = nil

@@ -16,6 +16,7 @@ import (
 type entry struct {
 	first, next log.Offset
 	epoch       log.Epoch
+	time        int64 // of each record
 	value       string
 }
 
@@ -35,14 +36,13 @@ type world struct {
 	synced  log.Offset // all below was called flushed
 	epoch   log.Epoch
 	serial  int
+	flushes bool             // after each append
 	ever    map[string]entry // all that was written, by value; nil: nobody asks
 	// What the call under way may make of the log, if it does not return.
 	adding []entry      // these may follow
 	cutTo  log.Offset   // or it may end here already; -1: no cut is under way
 	reset  []log.Offset // or it may be empty, here
-	// adrift is where a log may be after a reset that failed, until something is
-	// written there.
-	adrift []log.Offset
+	begin  log.Offset   // or it may start here already; -1: nothing is being deleted
 }
 
 const (
@@ -50,18 +50,18 @@ const (
 )
 
 func newWorld(t require.TestingT, seed int64) *world {
-	w := &world{t: t, disk: logtest.NewDisk(log.NewMemFS()), cutTo: -1}
+	w := &world{t: t, disk: logtest.NewDisk(log.NewMemFS()), cutTo: -1, begin: -1}
 	w.draw(rand.NewSource(seed), seed)
-	w.cfg = log.Config{SegmentBytes: 1200, IndexInterval: 200, MaxBatchBytes: 4000, TailBytes: 2000, Now: ticking()}
+	w.cfg = log.Config{SegmentBytes: 1200, IndexInterval: 200, MaxBatchBytes: 4000, Memory: log.NewMemory(2000), Now: ticking(300 * time.Millisecond)}
 	return w
 }
 
 // ticking returns a clock that goes on by itself, so that what is done once a
 // second is done now and then.
-func ticking() func() time.Time {
+func ticking(step time.Duration) func() time.Time {
 	clock := time.Unix(0, 0)
 	return func() time.Time {
-		clock = clock.Add(300 * time.Millisecond)
+		clock = clock.Add(step)
 		return clock
 	}
 }
@@ -80,7 +80,7 @@ type action struct {
 
 func actions() []action {
 	return []action{
-		{"append", 45, (*world).append},
+		{"append", 45, (*world).appendAndFlush},
 		{"replicate", 10, (*world).replicate},
 		{"flush", 20, (*world).flush},
 		{"truncate", 8, (*world).truncate},
@@ -89,6 +89,9 @@ func actions() []action {
 		{"reset", 3, (*world).resetTo},
 		{"reopen", 4, (*world).reopen},
 		{"read", 3, (*world).readSome},
+		{"delete before", 4, (*world).deleteBefore},
+		{"roll", 2, func(w *world) error { return w.log.Roll() }},
+		{"find a time", 2, (*world).findTime},
 	}
 }
 
@@ -118,7 +121,7 @@ func (w *world) take(a action) error {
 }
 
 // forget says that no call is under way.
-func (w *world) forget() { w.adding, w.cutTo, w.reset = nil, -1, nil }
+func (w *world) forget() { w.adding, w.cutTo, w.reset, w.begin = nil, -1, nil, -1 }
 
 func (w *world) open() (log.Recovery, error) {
 	fsys := w.fsys
@@ -140,14 +143,17 @@ func (w *world) end() log.Offset {
 	return w.start
 }
 
-func (w *world) batch() (log.Batch, string) {
+// batch returns a batch of its own value, and what a test remembers of it.
+func (w *world) batch(first log.Offset) (log.Batch, entry) {
 	var b log.Builder
 	w.serial++
 	value := fmt.Sprintf("%d-%0*d", w.serial, w.rng.Intn(3)*w.rng.Intn(200), 7)
+	at := int64(1000 + 5*w.serial + w.rng.Intn(40)) // they do not always rise
 	for range 1 + w.rng.Intn(4) {
-		b.Append(1000, nil, []byte(value), nil)
+		b.Append(at, nil, []byte(value), nil)
 	}
-	return b.Build(), value
+	built := b.Build()
+	return built, entry{first, first + log.Offset(built.Count()), w.epoch, at, value}
 }
 
 // add says that a call writes a batch.
@@ -162,13 +168,21 @@ func (w *world) append() error {
 	if w.rng.Intn(4) == 0 {
 		w.epoch++
 	}
-	b, value := w.batch()
-	e := entry{w.end(), w.end() + log.Offset(b.Count()), w.epoch, value}
+	b, e := w.batch(w.end())
 	w.add(e)
 	first, err := w.log.Append(w.epoch, b)
 	if err == nil {
 		require.Equal(w.t, e.first, first)
-		w.entries, w.adrift = append(w.entries, e), nil
+		w.entries = append(w.entries, e)
+	}
+	return err
+}
+
+func (w *world) appendAndFlush() error {
+	err := w.append()
+	if err == nil && w.flushes {
+		w.forget()
+		err = w.flush()
 	}
 	return err
 }
@@ -180,16 +194,16 @@ func (w *world) replicate() error {
 		if w.rng.Intn(4) == 0 {
 			w.epoch++
 		}
-		b, value := w.batch()
+		b, e := w.batch(end)
 		b.Place(end, w.epoch)
-		w.add(entry{end, b.Next(), w.epoch, value})
+		w.add(e)
 		end = b.Next()
 		data = append(data, b...)
 	}
 	got, err := w.log.Replicate(data)
 	if err == nil {
 		require.Equal(w.t, end, got)
-		w.entries, w.adrift = append(w.entries, w.adding...), nil
+		w.entries = append(w.entries, w.adding...)
 	}
 	return err
 }
@@ -220,13 +234,53 @@ func (w *world) beginEpoch() error {
 
 func (w *world) resetTo() error {
 	to := log.Offset(w.rng.Intn(int(w.end()) + 100))
-	w.cutTo = w.start
-	w.reset = []log.Offset{w.start, to}
+	w.reset = []log.Offset{to}
 	err := w.log.Reset(to)
 	if err == nil {
-		w.start, w.entries, w.synced, w.adrift = to, nil, to, nil
+		w.start, w.entries, w.synced = to, nil, to
 	}
 	return err
+}
+
+// deleteBefore raises the start to some place, in the middle of a batch or not.
+func (w *world) deleteBefore() error {
+	to := w.start + log.Offset(w.rng.Intn(int(w.end()-w.start)/2+1))
+	n := w.firstAt(to)
+	w.begin = w.end()
+	if n < len(w.entries) {
+		w.begin = w.entries[n].first
+	}
+	err := w.log.DeleteBefore(to)
+	if err == nil {
+		require.Equal(w.t, w.begin, w.log.Start())
+		w.startAt(w.begin)
+	}
+	return err
+}
+
+// firstAt returns the index of the batch that holds an offset.
+func (w *world) firstAt(off log.Offset) int {
+	return slices.IndexFunc(append(w.entries[:len(w.entries):len(w.entries)], entry{next: off + 1}), func(e entry) bool { return e.next > off })
+}
+
+func (w *world) startAt(start log.Offset) {
+	w.entries = w.entries[w.firstAt(start):]
+	w.start, w.synced = start, max(w.synced, start)
+}
+
+// findTime looks for a time, and compares with what a look at all finds.
+func (w *world) findTime() error {
+	t := int64(990 + w.rng.Intn(5*w.serial+60))
+	got, ok, err := w.log.OffsetAt(t, w.end())
+	if err != nil {
+		return err
+	}
+	n := slices.IndexFunc(w.entries, func(e entry) bool { return e.time >= t })
+	require.Equal(w.t, n >= 0, ok)
+	if ok {
+		require.Equal(w.t, w.entries[n].first, got)
+	}
+	return nil
 }
 
 func (w *world) flush() error {
@@ -243,11 +297,11 @@ func (w *world) reopen() error {
 	if err == nil {
 		w.synced = w.end()
 		var rec log.Recovery
+		if w.flushes {
+			w.checkNoZeros()
+		}
 		if rec, err = w.open(); err == nil {
 			require.False(w.t, rec.Lost)
-			if at := w.log.Start(); len(w.entries) == 0 && slices.Contains(w.adrift, at) {
-				w.start, w.synced = at, at
-			}
 		}
 	}
 	return err
@@ -285,7 +339,7 @@ func (w *world) decode(data []byte) (got []entry) {
 			require.NoError(w.t, err)
 			value = string(r.Value)
 		}
-		got = append(got, entry{b.First(), b.Next(), b.Epoch(), value})
+		got = append(got, entry{b.First(), b.Next(), b.Epoch(), b.MaxTimestamp(), value})
 		data = rest
 	}
 	return got
@@ -319,9 +373,11 @@ func (w *world) check(s state) {
 	for _, at := range w.reset {
 		if s != done && l.Start() == at && l.End() == at {
 			w.start, w.entries, w.synced = at, nil, at
-			w.adrift = w.reset
 			return
 		}
+	}
+	if s != done && w.begin >= 0 && l.Start() == w.begin {
+		w.startAt(w.begin)
 	}
 	require.Equal(t, w.start, l.Start())
 	got := w.read(w.start)
@@ -371,7 +427,7 @@ func (w *world) checkEpochs(got []entry) {
 // nobody has the log open.
 func (w *world) on(copied *logtest.Disk, t require.TestingT, seed int64) *world {
 	c := *w
-	c.t, c.disk, c.log, c.cfg.Now = t, copied, nil, ticking()
+	c.t, c.disk, c.log, c.cfg.Now = t, copied, nil, ticking(300*time.Millisecond)
 	c.draw(rand.NewSource(seed), seed)
 	return &c
 }

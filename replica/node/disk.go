@@ -236,5 +236,12 @@ func (n *Node) takeFound(id partition.ID) (found, bool) {
 }
 
 func (n *Node) logConfig(t partition.TopicConfig) log.Config {
-	return log.Config{SegmentBytes: t.SegmentBytes, MaxBatchBytes: t.MaxBatchBytes, Flushes: n.flushes, Space: n.space}
+	c := log.Config{
+		SegmentBytes: t.SegmentBytes, MaxBatchBytes: t.MaxBatchBytes,
+		Memory: n.memory, Flushes: n.flushes, Space: n.space,
+	}
+	if n.cfg.InMemory {
+		c.ZerosAhead = -1
+	}
+	return c
 }

@@ -83,6 +83,7 @@ type Node struct {
 	self    partition.BrokerID
 	unlock  func() error // the directory, at the end of Close
 	logger  *slog.Logger
+	memory  *log.Memory // of all partitions
 	flushes *log.FlushLimit
 	space   *log.Space
 	peers   Peers
@@ -125,6 +126,9 @@ type Node struct {
 	later      bool                  // some replica could not be made for want of room
 }
 
+// tailBytes is how much of what was appended last a broker keeps in memory.
+const tailBytes = 16 << 20
+
 // Open locks the directory, reads it, and opens every partition in it. It starts
 // nothing. The directory stays locked until Close returns; somebody else's is
 // log.ErrLocked.
@@ -135,8 +139,8 @@ func Open(cfg Config) (*Node, error) {
 	}
 	n := &Node{
 		cfg: cfg, self: cfg.Self, unlock: unlock, logger: cfg.Logger, born: time.Now(),
-		flushes: log.NewFlushLimit(16), space: log.NewSpace(cfg.FS, cfg.Dir, reserve),
-		found:   make(map[partition.ID]found), dirs: make(map[string]partition.ID),
+		memory: log.NewMemory(tailBytes), flushes: log.NewFlushLimit(16), space: log.NewSpace(cfg.FS, cfg.Dir, reserve),
+		found: make(map[partition.ID]found), dirs: make(map[string]partition.ID),
 		table: partition.NewTable(), replies: make(map[uint64]chan any),
 		replicas: make(map[partition.ID]*Replica), fetchers: make(map[partition.BrokerID]*fetcher),
 		pending: make(map[partition.ID]bool), changed: make(chan struct{}),
