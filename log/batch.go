@@ -97,7 +97,7 @@ func (b Batch) Check() error {
 		return badBatch("checksum")
 	case b.Attributes()&attrUnknown != 0:
 		return badBatch("attributes")
-	case b.lastDelta() < 0 || b.Count() < 0 || b.Count() > int(b.lastDelta())+1:
+	case b.lastDelta() < 0 || b.Count() < 0 || int64(b.Count()) > int64(b.lastDelta())+1:
 		return badBatch("counts")
 	case b.First() < 0 || b.First()+Offset(b.lastDelta()) < 0:
 		return badBatch("offset")
@@ -126,7 +126,7 @@ func (b Batch) CheckRecordsWithin(inflated int) error {
 		return fmt.Errorf("%w: transactions", ErrUnsupported)
 	case attrs&(attrControl|attrHorizon) != 0:
 		return badBatch("attributes of a client's batch")
-	case b.Count() < 1 || b.Count() != int(b.lastDelta())+1:
+	case b.Count() < 1 || int64(b.Count()) != int64(b.lastDelta())+1:
 		return badBatch("counts of a client's batch")
 	}
 	if b.Compression() == NoCompression {
