@@ -84,7 +84,7 @@ type rewriter struct {
 	epoch  Epoch  // of the last one
 	filler filler
 
-	kept, shifted []byte // records, kept from batch to batch for their memory
+	kept, shifted, inflated []byte // records, kept from batch to batch for their memory
 }
 
 // newRewriter returns a rewriter of the batches from first on, which are size
@@ -118,9 +118,12 @@ func (r *rewriter) rewrite(dst []byte, b Batch) ([]byte, error) {
 	case control, b.First() >= r.keys.end:
 		return r.pass(dst, b), nil
 	}
-	records, err := unpackRecords(b.Attributes()&attrCodec, b[BatchOverhead:], r.limit)
+	records, err := inflateInto(r.inflated, b.Compression(), b[BatchOverhead:], r.limit)
 	if err != nil {
 		return dst, err
+	}
+	if b.Compression() != NoCompression {
+		r.inflated = records[:0]
 	}
 	s, err := r.sift(b, records)
 	switch {

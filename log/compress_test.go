@@ -149,8 +149,8 @@ func recordsError(b Batch) error {
 	return nil
 }
 
-// filler is the batch without records that compaction leaves in place of some.
-func filler(first, last Offset, epoch Epoch, attrs uint16) Batch {
+// emptyBatch is the batch without records that compaction leaves in place of some.
+func emptyBatch(first, last Offset, epoch Epoch, attrs uint16) Batch {
 	b := make(Batch, BatchOverhead)
 	b.Place(first, epoch)
 	binary.BigEndian.PutUint32(b[atLength:], minLength)
@@ -165,13 +165,13 @@ func filler(first, last Offset, epoch Epoch, attrs uint16) Batch {
 
 func TestABatchWithoutRecordsHasNothingToInflate(t *testing.T) {
 	for codec := range uint16(8) {
-		b := filler(40, 49, 2, codec)
+		b := emptyBatch(40, 49, 2, codec)
 		require.NoError(t, b.Check(), codec)
 		require.Empty(t, collect(t, b))
 		require.EqualValues(t, 50, b.Next())
 		require.ErrorIs(t, b.CheckRecords(), ErrCorrupt, "no client sends one")
 
-		more := reseal(append(filler(40, 49, 2, codec), 0))
+		more := reseal(append(emptyBatch(40, 49, 2, codec), 0))
 		require.ErrorIs(t, recordsError(more), ErrCorrupt)
 	}
 }

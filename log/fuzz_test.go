@@ -76,7 +76,7 @@ func FuzzCompressedBatch(f *testing.F) {
 		packed, err := pack(c, section)
 		require.NoError(t, err)
 		if count == 0 {
-			require.NoError(t, filler(5, 9, 1, uint16(codec%8)).Check())
+			require.NoError(t, emptyBatch(5, 9, 1, uint16(codec%8)).Check())
 			return
 		}
 		plain, small := sealed(NoCompression, int(count), section), sealed(c, int(count), packed)

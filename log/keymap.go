@@ -23,6 +23,8 @@ type keyMap struct {
 	entries []keyEntry // open addressing, linear probing
 	used    int
 	room    int // entries that may be used: three quarters, so that a probe is short
+
+	inflated []byte // records, kept from batch to batch for its memory
 }
 
 type keyEntry struct {
@@ -65,9 +67,16 @@ func (m *keyMap) cover(b Batch, limit int) (full bool, err error) {
 		m.end = b.Next()
 		return false, nil
 	}
-	records, err := unpackRecords(b.Attributes()&attrCodec, b[BatchOverhead:], limit)
+	if b.Count() == 0 {
+		m.end = b.Next()
+		return false, nil
+	}
+	records, err := inflateInto(m.inflated, b.Compression(), b[BatchOverhead:], limit)
 	if err != nil {
 		return false, err
+	}
+	if b.Compression() != NoCompression {
+		m.inflated = records[:0]
 	}
 	start := m.end
 	for r, err := range recordHeads(b, records) {

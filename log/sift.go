@@ -2,7 +2,6 @@ package log
 
 import (
 	"encoding/binary"
-	"fmt"
 	"iter"
 )
 
@@ -145,9 +144,12 @@ func (r *rewriter) write(dst []byte, b Batch, s sifted) ([]byte, error) {
 	}
 	dst = r.flush(dst)
 	at := len(dst)
-	dst, err := packRecords(attrs&attrCodec, append(dst, b[:BatchOverhead]...), s.records)
-	if err != nil {
-		return dst[:at], err
+	dst = append(dst, b[:BatchOverhead]...)
+	if packed, smaller := deflate(b.Compression(), dst, s.records); smaller {
+		dst = packed
+	} else {
+		attrs &^= attrCodec
+		dst = append(dst, s.records...)
 	}
 	h := Batch(dst[at:])
 	binary.BigEndian.PutUint32(h[atLength:], uint32(len(h)-lengthEnd))
@@ -189,21 +191,4 @@ func shiftTimes(dst, records []byte, by int64) []byte {
 		records = rest
 	}
 	return dst
-}
-
-// unpackRecords returns the records of a batch as they were before they were
-// compressed, which must not be more than limit bytes.
-func unpackRecords(codec uint16, src []byte, limit int) ([]byte, error) {
-	if codec != 0 {
-		return nil, fmt.Errorf("%w: compression codec %d", ErrUnsupported, codec)
-	}
-	return src, nil
-}
-
-// packRecords appends records to dst as the codec has them.
-func packRecords(codec uint16, dst, src []byte) ([]byte, error) {
-	if codec != 0 {
-		return dst, fmt.Errorf("%w: compression codec %d", ErrUnsupported, codec)
-	}
-	return append(dst, src...), nil
 }
