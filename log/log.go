@@ -118,6 +118,8 @@ type Log struct {
 	slots *slots     // nil until the first batch; whoever holds state.busy uses it
 
 	bounds bounds // what the file has; whoever holds state.busy uses it
+
+	producers *producers
 }
 
 // A state is what the writer and the readers of a log share.

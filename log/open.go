@@ -67,6 +67,7 @@ func newLog(fsys FS, dir string, cfg Config) *Log {
 	l := &Log{fsys: fsys, dir: dir, cfg: cfg.withDefaults()}
 	l.changed.L = &l.mu
 	l.state.tail.memory = l.cfg.Memory
+	l.producers = newProducers()
 	return l
 }
 
