@@ -149,7 +149,9 @@ func (s *specimen) judge(damage func(d *logtest.Disk) error) (v verdict, err err
 	if err := damage(d); err != nil {
 		return v, err
 	}
-	l, rec, err := log.Open(d, specimenDir, s.cfg)
+	cfg := s.cfg
+	cfg.Now = ticking()
+	l, rec, err := log.Open(d, specimenDir, cfg)
 	if err != nil {
 		v.opened = err
 		return v, nil
