@@ -93,14 +93,13 @@ func (w *world) run(steps, n int, mode string) bool {
 }
 
 func TestLogSurvivesACrashAtEveryChangeOfTheDisk(t *testing.T) {
-	const steps = 150
 	for _, mode := range crashModes {
 		t.Run(mode, func(t *testing.T) {
 			for seed := range int64(4) {
 				for n := 1; ; n++ {
-					w := newWorld(t, seed)
+					w, steps := newWorld(t, seed), 150
 					if seed == 3 {
-						w = newWorldOfZeros(t, seed)
+						w, steps = newWorldOfZeros(t, seed), 100
 					}
 					ok := t.Run(fmt.Sprintf("seed %d, change %d", seed, n), func(t *testing.T) {
 						w.t = t
