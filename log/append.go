@@ -239,7 +239,13 @@ func (l *Log) roll() error {
 	if err := l.trim(l.active); err != nil {
 		return err
 	}
-	return l.addSegment(l.End())
+	if err := l.addSegment(l.End()); err != nil {
+		return err
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.dueAtRoll()
+	return nil
 }
 
 // addSegment makes an empty segment; its name is synced before the first batch.
@@ -317,6 +323,7 @@ func (l *Log) write(data []byte, first, end Offset, epoch Epoch) error {
 		l.state.tail.extend(len(data), end)
 	}
 	l.note(s, data, pos, first, epoch)
+	l.noteProducers(data, first, epoch)
 	s.size, s.ahead = after, ahead
 	s.dirty = true
 	l.end.Store(int64(end))
@@ -336,6 +343,22 @@ func (l *Log) note(s *segment, data []byte, pos int64, first Offset, epoch Epoch
 		s.digest.add(b, s.base)
 		s.index.note(int64(b.Last()-s.base), pos+at, s.digest, l.cfg.IndexInterval)
 		at += n
+	}
+}
+
+// noteProducers takes in whose batches were appended; l.mu is held.
+func (l *Log) noteProducers(data []byte, first Offset, epoch Epoch) {
+	for len(data) > 0 {
+		b := Batch(data)
+		data = data[b.size():]
+		if b.ProducerID() < 0 {
+			continue
+		}
+		if epoch != keepEpochs {
+			b = append(Batch(l.head[:0]), b[:BatchOverhead]...)
+			b.Place(first, epoch)
+		}
+		l.producers.update(b[:min(int64(len(b)), b.size())], l.cfg.Now().UnixMilli())
 	}
 }
 

@@ -9,6 +9,17 @@ type Builder struct {
 	packed    []byte // likewise, of a batch that was compressed
 	count     int
 	base, max int64 // times: of the first record, and the latest
+
+	identified    bool // by those that follow
+	producer      int64
+	producerEpoch int16
+	sequence      int32
+}
+
+// Identify makes the batch one of an idempotent producer, whose sequence number of
+// the first record is given. Reset undoes it.
+func (b *Builder) Identify(producer int64, epoch int16, sequence int32) {
+	b.identified, b.producer, b.producerEpoch, b.sequence = true, producer, epoch, sequence
 }
 
 // Reset drops what was appended and goes on in buf, whose contents are lost; it
@@ -60,7 +71,7 @@ func (b *Builder) Append(timestamp int64, key, value []byte, headers []Header) {
 	b.count++
 }
 
-// Build completes the batch: first offset 0, epoch -1, no producer. It is nil
+// Build completes the batch: first offset 0, epoch -1. It is nil
 // without records. The bytes are the builder's: they hold until the next Append,
 // Reset or Compress.
 func (b *Builder) Build() Batch {
@@ -97,9 +108,13 @@ func (b *Builder) complete(h []byte, codec Compression) Batch {
 	binary.BigEndian.PutUint32(h[atDelta:], uint32(b.count-1))
 	binary.BigEndian.PutUint64(h[atBase:], uint64(b.base))
 	binary.BigEndian.PutUint64(h[atMax:], uint64(b.max))
-	binary.BigEndian.PutUint64(h[atProducer:], ^uint64(0))
-	binary.BigEndian.PutUint16(h[atPEpoch:], ^uint16(0))
-	binary.BigEndian.PutUint32(h[atSequence:], ^uint32(0))
+	producer, producerEpoch, sequence := int64(noProducer), int16(-1), int32(-1)
+	if b.identified {
+		producer, producerEpoch, sequence = b.producer, b.producerEpoch, b.sequence
+	}
+	binary.BigEndian.PutUint64(h[atProducer:], uint64(producer))
+	binary.BigEndian.PutUint16(h[atPEpoch:], uint16(producerEpoch))
+	binary.BigEndian.PutUint32(h[atSequence:], uint32(sequence))
 	binary.BigEndian.PutUint32(h[atCount:], uint32(b.count))
 	binary.BigEndian.PutUint32(h[atCRC:], checksum(h[atAttrs:]))
 	return batch

@@ -52,13 +52,7 @@ func WriteFile(fsys FS, name string, magic uint32, version uint16, payload []byt
 	if len(payload) > maxFileSize {
 		return fmt.Errorf("log: %s: %d bytes are too many for one file", filepath.Base(name), len(payload))
 	}
-	b := make([]byte, fileHeader, fileHeader+len(payload))
-	binary.BigEndian.PutUint32(b, magic)
-	binary.BigEndian.PutUint16(b[4:], version)
-	binary.BigEndian.PutUint32(b[fileLength:], uint32(len(payload)))
-	b = append(b, payload...)
-	binary.BigEndian.PutUint32(b[fileCRC:], fileChecksum(b))
-
+	b := smallFile(magic, version, payload)
 	temp := name + tempSuffix
 	f, err := fsys.Create(temp)
 	if err != nil {
@@ -80,6 +74,28 @@ func WriteFile(fsys FS, name string, magic uint32, version uint16, payload []byt
 		return &syncError{err}
 	}
 	return nil
+}
+
+// smallFile returns the bytes of a small file.
+func smallFile(magic uint32, version uint16, payload []byte) []byte {
+	b := make([]byte, fileHeader, fileHeader+len(payload))
+	binary.BigEndian.PutUint32(b, magic)
+	binary.BigEndian.PutUint16(b[4:], version)
+	binary.BigEndian.PutUint32(b[fileLength:], uint32(len(payload)))
+	b = append(b, payload...)
+	binary.BigEndian.PutUint32(b[fileCRC:], fileChecksum(b))
+	return b
+}
+
+// writeUnsynced writes a small file that a crash may take, or tear: its checksum
+// tells.
+func writeUnsynced(fsys FS, name string, magic uint32, version uint16, payload []byte) error {
+	f, err := fsys.Create(name)
+	if err != nil {
+		return err
+	}
+	_, err = f.WriteAt(smallFile(magic, version, payload), 0)
+	return errors.Join(err, f.Close())
 }
 
 // ReadFile returns the payload that [WriteFile] wrote. The error matches

@@ -150,7 +150,7 @@ func (s *specimen) judge(damage func(d *logtest.Disk) error) (v verdict, err err
 		return v, err
 	}
 	cfg := s.cfg
-	cfg.Now = ticking()
+	cfg.Now = ticking(300 * time.Millisecond)
 	l, rec, err := log.Open(d, specimenDir, cfg)
 	if err != nil {
 		v.opened = err

@@ -210,6 +210,9 @@ func (l *Log) mark(follow bool) error {
 	}
 	if follow || s.from < p.segment.base || p.pos-at > recoveryBytes {
 		l.saveIndexes(s.from)
+		if err := l.saveProducers(false); err != nil {
+			return err
+		}
 		s = l.recoverFrom(s, p)
 	}
 	s.end = p.end
@@ -224,6 +227,7 @@ func (l *Log) recoverFrom(s slot, p flushPlace) slot {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	s.from, s.at, s.digest = p.end, uint32(p.pos), p.digest
+	s.producers = l.producers.known() // if not, nor was there one at p
 	x := &p.segment.index
 	s.sums = indexSums{entriesCRC: notSummed, timesCRC: notSummed}
 	if x.whole {

@@ -120,6 +120,8 @@ type Log struct {
 	bounds bounds // what the file has; whoever holds state.busy uses it
 
 	producers *producers
+	snapshots []Offset // of producers; whoever holds state.busy uses it
+	synced    Offset   // the newest of them that is on the disk; -1: none is known to be
 }
 
 // A state is what the writer and the readers of a log share.
@@ -135,6 +137,7 @@ type state struct {
 	busy     bool        // somebody flushes, cuts or closes; others wait
 	next     *flushGroup // waits for its turn to flush; nil: nobody does
 	unsealed bool        // there may be full segments without a seal
+	due      []producersDue
 	closed   bool
 	err      error // final
 }
@@ -290,6 +293,9 @@ func (l *Log) trimming(failed bool) *segment {
 // settle leaves the disk as recovery likes it best: nothing to scan.
 func (l *Log) settle() error {
 	if err := l.flushOnce(); err != nil || l.slots == nil {
+		return err
+	}
+	if err := l.saveProducers(true); err != nil {
 		return err
 	}
 	if err := l.mark(true); err != nil {

@@ -67,7 +67,7 @@ func newLog(fsys FS, dir string, cfg Config) *Log {
 	l := &Log{fsys: fsys, dir: dir, cfg: cfg.withDefaults()}
 	l.changed.L = &l.mu
 	l.state.tail.memory = l.cfg.Memory
-	l.producers = newProducers()
+	l.producers, l.synced = newProducers(), -1
 	return l
 }
 
@@ -126,6 +126,7 @@ type opening struct {
 	noEpochs error
 	bytes    bool // some segment has bytes that are not zeros
 	touched  bool // files were changed
+	produced bool // a batch behind the recovery point has a producer
 }
 
 func (o *opening) abandon() {

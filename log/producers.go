@@ -276,6 +276,20 @@ func (t *producers) setIncomplete() {
 	t.incomplete = true
 }
 
+// known tells whether there is anything to keep.
+func (t *producers) known() bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return len(t.all) > 0 || t.incomplete
+}
+
+// become takes over what another has, which nobody else uses.
+func (t *producers) become(o *producers) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.at, t.all, t.oldest, t.latest, t.incomplete = o.at, o.all, o.oldest, o.latest, o.incomplete
+}
+
 // count returns how many producers are remembered.
 func (t *producers) count() int {
 	t.mu.Lock()

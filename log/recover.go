@@ -129,7 +129,7 @@ func (o *opening) followSegment(s *segment, t *tip) error {
 			s.digest = t.digest
 			return o.judge(&w.scanner, t, err)
 		}
-		o.bytes = true
+		o.bytes, o.produced = true, o.produced || b.ProducerID() >= 0
 		s.index.note(int64(b.Last()-s.base), at, w.digest, o.log.cfg.IndexInterval)
 		o.recovery.Scanned += int64(len(b))
 	}
@@ -254,10 +254,28 @@ func (o *opening) complete(from, t tip, mark slot) error {
 	if o.noEpochs == nil {
 		l.setEpochs(o.epochs.truncateStart(o.segments[0].base).truncateEnd(t.next))
 	}
+	if err := o.recall(mark); err != nil {
+		return err
+	}
 	active := o.segments[t.i]
 	l.place = flushPlace{end: t.next, segment: active, pos: t.pos, digest: t.digest}
 	if t.next > mark.end {
 		return l.mark(false)
+	}
+	return nil
+}
+
+// recall learns who has written to the log.
+func (o *opening) recall(mark slot) error {
+	l := o.log
+	if err := l.cutSnapshots(l.End()); err != nil {
+		return err
+	}
+	switch {
+	case mark.producers:
+		return l.recallProducers(-1)
+	case o.produced:
+		return l.recallProducers(mark.from)
 	}
 	return nil
 }

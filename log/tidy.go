@@ -20,6 +20,9 @@ func (o *opening) tidy(names []string) (known bool, err error) {
 		if base, ok := parseName(name, sealSuffix); ok {
 			sealed[base] = true
 		}
+		if at, ok := parseName(name, snapshotSuffix); ok {
+			l.snapshots = append(l.snapshots, at)
+		}
 		if base, end, ok := parseSwap(name); ok {
 			swaps[base] = end
 		}

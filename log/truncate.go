@@ -32,7 +32,12 @@ func (l *Log) Truncate(end Offset) error {
 	}
 	l.setEpochs(l.epochs().truncateEnd(end))
 	if l.unsaved {
-		return l.saveEpochs()
+		if err := l.saveEpochs(); err != nil {
+			return err
+		}
+	}
+	if !l.producers.truncateEnd(end) {
+		return l.recallProducers(-1)
 	}
 	return nil
 }
@@ -110,7 +115,7 @@ func (l *Log) cut(p flushPlace) error {
 	if err := file.Sync(); err != nil {
 		return err
 	}
-	return l.unseal(s)
+	return errors.Join(l.unseal(s), l.cutSnapshots(p.end))
 }
 
 // unseal removes the seal of a segment that is going to grow again, if it has one.
@@ -227,18 +232,25 @@ func (l *Log) Reset(start Offset) error {
 // came: they are durable.
 func (l *Log) finishReset(old []*segment) error {
 	b := l.bounds
-	if err := l.removeSegments(old); err != nil {
+	begin := startSlot(b.start)
+	begin.producers = b.start > 0 // who wrote below is not known here
+	if err := errors.Join(l.removeSegments(old), l.cutSnapshots(-1)); err != nil {
 		return err
 	}
+	fresh := newProducers()
+	if b.start > 0 {
+		fresh.setIncomplete()
+	}
+	l.producers.become(fresh)
 	if l.slots == nil {
-		w, err := createSlots(l.fsys, l.dir, startSlot(b.start), l.cfg.Now())
+		w, err := createSlots(l.fsys, l.dir, begin, l.cfg.Now())
 		if err != nil {
 			return err
 		}
 		l.mu.Lock()
 		l.slots = w
 		l.mu.Unlock()
-	} else if err := errors.Join(l.slots.write(startSlot(b.start)), l.slots.sync(l.cfg.Now())); err != nil {
+	} else if err := errors.Join(l.slots.write(begin), l.slots.sync(l.cfg.Now())); err != nil {
 		return err
 	}
 	if err := l.addSegment(b.start); err != nil {
