@@ -295,7 +295,7 @@ func (l *Log) settle() error {
 	if err := l.flushOnce(); err != nil || l.slots == nil {
 		return err
 	}
-	if err := l.saveProducers(true); err != nil {
+	if err := l.saveProducers(true); errors.Is(err, ErrFailed) {
 		return err
 	}
 	if err := l.mark(true); err != nil {

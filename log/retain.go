@@ -152,6 +152,10 @@ func (l *Log) DeleteBefore(off Offset) error {
 	if err := l.settle(); err != nil {
 		return err
 	}
+	// What is removed tells nobody any more who wrote it.
+	if err := l.saveProducers(true); err != nil {
+		return err
+	}
 	b := l.bounds
 	b.start = off
 	if err := l.saveBounds(b); err != nil {
