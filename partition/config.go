@@ -16,7 +16,6 @@ const (
 
 	maxName       = 249 // with a partition's number behind it, a file name
 	maxPartitions = 10_000
-	maxReplicas   = 64
 	minSegment    = 1 << 10
 	maxSegment    = 1 << 30 // an index has 31 bits for a position
 	minBatch      = 256
@@ -26,6 +25,9 @@ const (
 // MaxAhead is how far a record's time may lie in the future, by its leader's clock:
 // retention by age would keep it, and all in one segment with it, until then.
 const MaxAhead = time.Hour
+
+// MaxReplicas is how many copies of a partition there may be.
+const MaxReplicas = 64
 
 // Durability says what an acks=all reply promises.
 type Durability uint8
@@ -141,7 +143,7 @@ func (c TopicConfig) Validate() error {
 		bad("Name %.300q is not 1 to %d of a-z A-Z 0-9 . _ -, or is . or ..", c.Name, maxName)
 	}
 	within("Partitions", int64(c.Partitions), 1, maxPartitions)
-	within("Replicas", int64(c.Replicas), 1, maxReplicas)
+	within("Replicas", int64(c.Replicas), 1, MaxReplicas)
 	if c.MinISR < 1 || c.MinISR > max(1, c.Replicas) {
 		bad("MinISR is %d of %d replicas", c.MinISR, c.Replicas)
 	}
@@ -177,6 +179,44 @@ func (c TopicConfig) Unimplemented() error {
 		return &Error{Code: Unsupported, Text: oneLine(errs)}
 	}
 	return nil
+}
+
+// With returns c with the fields of change that are not zero, for a topic that is
+// there. What such a topic cannot change is refused with an error that matches
+// [InvalidTopic].
+func (c TopicConfig) With(change TopicConfig) (TopicConfig, error) {
+	var errs []error
+	fixed := func(same bool, field, instead string) {
+		if !same {
+			errs = append(errs, fmt.Errorf("%s of a topic that is there %s", field, instead))
+		}
+	}
+	fixed(matches(c.Name, change.Name), "Name", "cannot be changed")
+	fixed(matches(c.Partitions, change.Partitions), "Partitions", "are added with AddPartitions")
+	fixed(matches(c.Replicas, change.Replicas), "Replicas", "are changed with Reassign, a partition at a time")
+	fixed(matches(c.Durability, change.Durability), "Durability", "cannot be changed")
+	fixed(matches(c.SegmentBytes, change.SegmentBytes), "SegmentBytes", "cannot be changed")
+	fixed(matches(c.MaxBatchBytes, change.MaxBatchBytes), "MaxBatchBytes", "cannot be changed")
+	if len(errs) > 0 {
+		return c, &Error{Code: InvalidTopic, Text: oneLine(errs)}
+	}
+	if change.MinISR != 0 {
+		c.MinISR = change.MinISR
+	}
+	if change.Retention != 0 {
+		c.Retention = change.Retention
+	}
+	if change.RetentionBytes != 0 {
+		c.RetentionBytes = change.RetentionBytes
+	}
+	c.Compact = c.Compact || change.Compact
+	return c, nil
+}
+
+// succeeds reports whether a topic of the configuration before may have c from now
+// on: what c may not change is the same.
+func (c TopicConfig) succeeds(before TopicConfig) bool {
+	return c.Name == before.Name && c.Partitions == before.Partitions && c.Durability == before.Durability
 }
 
 // Matches reports whether a topic that is kept as c says satisfies who asked for

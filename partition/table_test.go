@@ -63,6 +63,25 @@ func TestTableAppliesRecords(t *testing.T) {
 		return r
 	}
 	fence2 := ChangeBroker{ID: 2, Epoch: 2, Fenced: true}
+	kept := TopicConfig{Name: "rides", Partitions: 2, Replicas: 3, MinISR: 2}
+	minISR := func(expect, least int) ChangeTopic {
+		r := ChangeTopic{Topic: rides, Expect: kept, Config: kept}
+		r.Expect.MinISR, r.Config.MinISR = expect, least
+		return r
+	}
+	alter := func(edit func(*ChangeTopic)) ChangeTopic {
+		r := minISR(2, 2)
+		edit(&r)
+		return r
+	}
+	add := func(edit func(*AddPartitions)) AddPartitions {
+		r := AddPartitions{
+			Topic: rides, Expect: 2, Partitions: []*State{{Replicas: ids(1, 2), ISR: ids(1), Leader: 1}},
+			Members: []Member{{1, 1}, {2, 2}},
+		}
+		edit(&r)
+		return r
+	}
 	tests := []struct {
 		name string
 		recs []Record
@@ -188,20 +207,69 @@ func TestTableAppliesRecords(t *testing.T) {
 		want: Changes{Applied: []bool{false, false}},
 	}, {
 		name: "a lowered MinISR touches every partition",
-		recs: []Record{ChangeTopic{Topic: rides, Expect: 2, MinISR: 1}},
+		recs: []Record{minISR(2, 1)},
 		want: Changes{Topics: []UUID{rides}, Partitions: []ID{first, second}, Applied: []bool{true}},
 	}, {
 		name: "a MinISR raised above the ISR of a partition is skipped",
-		recs: []Record{ChangeTopic{Topic: rides, Expect: 2, MinISR: 3}},
+		recs: []Record{minISR(2, 3)},
 		want: Changes{Applied: []bool{false}},
 	}, {
 		name: "a MinISR based on another value is skipped",
-		recs: []Record{ChangeTopic{Topic: rides, Expect: 3, MinISR: 1}, ChangeTopic{Topic: UUID{9}, Expect: 2, MinISR: 1}},
+		recs: []Record{minISR(3, 1), alter(func(r *ChangeTopic) { r.Topic, r.Config.MinISR = UUID{9}, 1 })},
 		want: Changes{Applied: []bool{false, false}},
 	}, {
 		name: "a MinISR of nothing is skipped",
-		recs: []Record{ChangeTopic{Topic: rides, Expect: 2, MinISR: 0}},
+		recs: []Record{minISR(2, 0)},
 		want: Changes{Applied: []bool{false}},
+	}, {
+		name: "another retention touches the topic alone",
+		recs: []Record{alter(func(r *ChangeTopic) { r.Config.Retention = 5 })},
+		want: Changes{Topics: []UUID{rides}, Applied: []bool{true}},
+	}, {
+		name: "a configuration that is the same is skipped",
+		recs: []Record{minISR(2, 2)},
+		want: Changes{Applied: []bool{false}},
+	}, {
+		name: "another name, number of partitions or durability is skipped",
+		recs: []Record{
+			alter(func(r *ChangeTopic) { r.Config.Name = "other" }), alter(func(r *ChangeTopic) { r.Config.Partitions = 3 }),
+			alter(func(r *ChangeTopic) { r.Config.Durability = Unsynced }),
+		},
+		want: Changes{Applied: []bool{false, false, false}},
+	}, {
+		name: "a deleted topic takes its partitions with it, once (KIP-516)",
+		recs: []Record{DeleteTopic{rides}, DeleteTopic{rides}, shrink},
+		want: Changes{Topics: []UUID{rides}, Partitions: []ID{first, second}, Applied: []bool{true, false, false}},
+	}, {
+		name: "a topic may be made anew under its name, in one entry, and what was said of the old one does not concern it (KIP-516)",
+		recs: []Record{
+			DeleteTopic{rides}, topic(func(r *CreateTopic) { r.Topic.Config.Name = "Rides" }), shrink, DeleteTopic{rides},
+		},
+		want: Changes{
+			Topics: []UUID{rides, {2}}, Partitions: []ID{first, second, {UUID{2}, 0}}, Applied: []bool{true, true, false, false},
+		},
+	}, {
+		name: "more partitions",
+		recs: []Record{add(func(*AddPartitions) {})},
+		want: Changes{Topics: []UUID{rides}, Partitions: []ID{{rides, 2}}, Applied: []bool{true}},
+	}, {
+		name: "more partitions come once",
+		recs: []Record{add(func(*AddPartitions) {}), add(func(*AddPartitions) {})},
+		want: Changes{Topics: []UUID{rides}, Partitions: []ID{{rides, 2}}, Applied: []bool{true, false}},
+	}, {
+		name: "no partitions, partitions of no topic, on a fenced broker, or impossible ones are skipped",
+		recs: []Record{
+			add(func(r *AddPartitions) { r.Partitions = nil }), add(func(r *AddPartitions) { r.Topic = UUID{9} }),
+			add(func(r *AddPartitions) { r.Members[1].Epoch = 9 }), add(func(r *AddPartitions) { r.Partitions[0].Leader = 2 }),
+		},
+		want: Changes{Applied: []bool{false, false, false, false}},
+	}, {
+		name: "a change of a partition that the same entry has made",
+		recs: []Record{
+			add(func(*AddPartitions) {}),
+			ChangePartition{ID: ID{rides, 2}, State: State{Replicas: ids(1, 2), ISR: ids(1), Leader: 1, PartitionEpoch: 1}},
+		},
+		want: Changes{Topics: []UUID{rides}, Partitions: []ID{{rides, 2}}, Applied: []bool{true, true}},
 	}}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -245,8 +313,11 @@ func TestSuspectLeavesTheELR(t *testing.T) {
 
 func TestChangeOfMinISRClearsTheELR(t *testing.T) {
 	table := newCluster(t)
-	table.Apply(6, []Record{ChangeTopic{Topic: rides, Expect: 2, MinISR: 1}})
 	topic, _ := table.TopicByID(rides)
+	lower := topic.Config
+	lower.MinISR = 1
+	table.Apply(6, []Record{ChangeTopic{Topic: rides, Expect: topic.Config, Config: lower}})
+	topic, _ = table.TopicByID(rides)
 	require.Equal(t, 1, topic.Config.MinISR)
 	require.Equal(t, State{Replicas: ids(1, 2, 3), ISR: ids(1, 2, 3), Leader: 1, PartitionEpoch: 1}, *topic.Partitions[0])
 	require.Equal(t, State{Replicas: ids(2, 3, 1), ISR: ids(2), Leader: 2, PartitionEpoch: 1}, *topic.Partitions[1])

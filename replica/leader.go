@@ -215,7 +215,7 @@ func (l *Leader) MaximalISR() []partition.BrokerID {
 // NeedsTick reports whether time alone can change anything. An idle partition,
 // where everybody has everything, needs none.
 func (l *Leader) NeedsTick() bool {
-	if l.refused != nil || l.pending != nil && l.pending.lost {
+	if l.refused != nil || l.pending != nil && l.pending.lost || l.state.Recovering && l.pending == nil {
 		return true
 	}
 	for i := range l.followers {

@@ -64,6 +64,7 @@ type (
 		Epoch          log.Epoch
 		PartitionEpoch partition.PartitionEpoch
 		ISR            []partition.Member // by rising ID; UnknownBrokerEpoch only for one that is in it already
+		Recovered      bool               // the sender has taken over after an unclean election
 	}
 
 	// AlterISRAnswer: with OK, the partition's state after the change. With
