@@ -68,7 +68,7 @@ func Open(ctx context.Context, cfg Config) (*Broker, error) {
 	b.groups = newCoordinators(b)
 	var err error
 	b.node, err = node.Open(node.Config{
-		Self: cfg.ID, Addr: cfg.Addr, Rack: cfg.Rack, Dir: dir, FS: fsys, InMemory: inMemory, Voters: cfg.Voters,
+		Self: cfg.ID, Addr: cfg.Addr, Rack: cfg.Rack, Dir: dir, FS: fsys, InMemory: inMemory, Voters: cfg.Voters, VoterOnly: cfg.VoterOnly,
 		Incarnation: newUUID(), Fresh: newUUID(),
 		HeartbeatInterval: cfg.HeartbeatInterval, SessionTimeout: cfg.SessionTimeout,
 		ReplicaLag: replicaLag, FetchWait: fetchWait, CallTimeout: callTimeout,

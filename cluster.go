@@ -31,6 +31,8 @@ type view interface {
 	Broker(id partition.BrokerID) (partition.Broker, bool)
 	Brokers() []partition.Broker
 	Controller() partition.BrokerID
+	Voters() []partition.BrokerID
+	Cluster() partition.UUID
 	// Changed returns the offset of the newest metadata, and a channel that is closed
 	// at the next change.
 	Changed() (log.Offset, <-chan struct{})
@@ -148,13 +150,22 @@ func (c *cluster) until(ctx context.Context, look func() bool) error {
 	}
 }
 
-// leader waits until a partition has a leader.
+// leader waits until a partition has a leader. The id came out of the metadata, so
+// that a topic which is not there has been deleted.
 func (c *cluster) leader(ctx context.Context, id partition.ID) (st partition.State, err error) {
+	deleted := false
 	err = c.until(ctx, func() bool {
+		if _, ok := c.view.TopicByID(id.Topic); !ok {
+			deleted = true
+			return true
+		}
 		var ok bool
 		st, ok = c.view.State(id)
 		return ok && st.Leader != partition.NoBroker
 	})
+	if deleted {
+		return st, ErrUnknownTopic
+	}
 	return st, err
 }
 
@@ -192,6 +203,9 @@ func (c *cluster) Topic(ctx context.Context, name string) (produce.Topic, error)
 // Produce implements [produce.Cluster].
 func (c *cluster) Produce(ctx context.Context, req partition.ProduceRequest, batch log.Batch) (partition.ProduceResponse, error) {
 	st, err := c.leader(ctx, req.ID)
+	if errors.Is(err, ErrUnknownTopic) {
+		return partition.ProduceResponse{Code: partition.TopicDeleted}, nil // another of that name has another id
+	}
 	if err != nil {
 		return partition.ProduceResponse{}, fmt.Errorf("no leader: %w: %w", produce.ErrNotSent, err)
 	}

@@ -51,6 +51,12 @@ type Config struct {
 	// Empty means this broker alone.
 	Voters []Voter
 
+	// VoterOnly says that the broker keeps no copies of partitions: it votes, and may
+	// be the controller. It is how two brokers with data fail over safely.
+	//
+	// False: it keeps copies.
+	VoterOnly bool
+
 	// Rack says where the broker stands, so that replicas are spread over racks.
 	//
 	// Empty means that it is not said.

@@ -46,8 +46,17 @@ var (
 	ErrNotAssigned error = consume.ErrNotAssigned
 
 	// ErrNotEnoughReplicas: fewer replicas are in sync than MinISR, for the whole of
-	// the delivery timeout. Bring brokers back.
+	// the delivery timeout; or, of a change of a topic or partition, for what was asked.
+	// Bring brokers back.
 	ErrNotEnoughReplicas error = partition.NotEnoughReplicas
+
+	// ErrInvalidReplicas: a partition cannot be kept by those brokers, or there are too
+	// few; the text says why.
+	ErrInvalidReplicas error = partition.InvalidReplicas
+
+	// ErrIneligible: the broker cannot lead that partition now; the text says why. Wait
+	// until it is in sync, or choose another.
+	ErrIneligible error = partition.IneligibleReplica
 
 	// ErrOutOfRange: the offset has been removed, or was never written.
 	ErrOutOfRange error = partition.OutOfRange

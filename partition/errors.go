@@ -16,6 +16,7 @@ const (
 	UnknownPartition     Code = 11 // likewise
 	TopicExists          Code = 12 // definite
 	InvalidTopic         Code = 13 // definite: a bad name or configuration
+	TopicDeleted         Code = 14 // definite: there will never be a topic of that id again; it matches UnknownTopic
 	NotLeader            Code = 20 // refresh the metadata, ask the leader
 	FencedEpoch          Code = 21 // the request's leader epoch is older than the leader's
 	UnknownEpoch         Code = 22 // the request's leader epoch is newer than the answerer's: it is behind
@@ -52,7 +53,7 @@ const (
 
 var codeText = map[Code]string{
 	OK: "ok", Internal: "internal error", Malformed: "malformed request", Unsupported: "unsupported",
-	UnknownTopic: "unknown topic", UnknownPartition: "unknown partition", TopicExists: "topic exists", InvalidTopic: "invalid topic",
+	UnknownTopic: "unknown topic", UnknownPartition: "unknown partition", TopicExists: "topic exists", InvalidTopic: "invalid topic", TopicDeleted: "topic was deleted",
 	NotLeader: "not the leader", FencedEpoch: "leader epoch is fenced", UnknownEpoch: "leader epoch is not known yet",
 	StaleBroker: "stale broker epoch", OutOfRange: "offset out of range", NotAvailable: "offset not available yet",
 	NotEnoughReplicas: "not enough in-sync replicas", NotEnoughAfterAppend: "not enough in-sync replicas after append",

@@ -187,7 +187,7 @@ func (p *Producer) queues() []*queue {
 	defer p.mu.Unlock()
 	var all []*queue
 	for t := range maps.Values(p.byID) {
-		all = append(all, t.queues...)
+		all = append(all, *t.queues.Load()...)
 	}
 	return all
 }

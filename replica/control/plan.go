@@ -143,7 +143,9 @@ func (p *plan) tellChanges(id partition.ID, s, next *partition.State) {
 	left := func(a, b []partition.BrokerID) bool {
 		return slices.ContainsFunc(a, func(id partition.BrokerID) bool { return !slices.Contains(b, id) })
 	}
-	tell(ISRShrunk, left(s.ISR, next.ISR))
+	tell(ISRShrunk, slices.ContainsFunc(s.ISR, func(id partition.BrokerID) bool {
+		return slices.Contains(next.Replicas, id) && !slices.Contains(next.ISR, id)
+	}))
 	tell(ISRExpanded, left(next.ISR, s.ISR))
 	tell(ReassignBegun, s.Target == nil && next.Target != nil)
 	tell(ReassignEnded, s.Target != nil && next.Target == nil)

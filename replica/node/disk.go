@@ -27,7 +27,8 @@ import (
 //	             segment bytes int64, largest batch int32, behind uint8, topic name.
 //	             Written before the log's first file. Behind is 1 while the copy was
 //	             made anew and has not been in the ISR since: others may hold what an
-//	             earlier copy acknowledged, so that its word does not count.
+//	             earlier copy acknowledged, so that its word does not count. Renamed
+//	             to "partition.removed" when the copy is to be removed.
 //
 // The lock apart, all are written as log.WriteFile does. Integers are big-endian.
 const (
@@ -123,7 +124,15 @@ func (n *Node) openFound(clean bool) error {
 		dir := filepath.Join(n.cfg.Dir, name)
 		l, err := readPartition(n.cfg.FS, dir)
 		if errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.ENOTDIR) {
-			continue // not a partition's directory
+			// Not a partition's directory, or not any more.
+			removed, err := isRemoved(n.cfg.FS, dir)
+			if err == nil && removed {
+				err = finishRemoval(n.cfg.FS, dir)
+			}
+			if err != nil {
+				return fmt.Errorf("node: %s: %w", dir, err)
+			}
+			continue
 		}
 		if err != nil {
 			// To pass it over would have the partition begin anew.

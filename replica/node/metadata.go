@@ -33,8 +33,12 @@ func (n *Node) Apply(index log.Offset, data []byte) {
 	for _, id := range changes.Partitions {
 		n.pending[id] = true
 	}
+	n.noteGone(changes.Partitions)
 	if len(changes.Brokers) > 0 {
 		n.allPending = true
+	}
+	if n.someoneStops() {
+		n.hurryUp()
 	}
 	n.moved()
 	n.mu.Unlock()
@@ -66,6 +70,9 @@ func (n *Node) takePending() ([]partition.ID, <-chan struct{}) {
 	defer n.mu.Unlock()
 	if n.allPending {
 		for _, id := range n.table.PartitionsOf(n.self) {
+			n.pending[id] = true
+		}
+		for id := range n.gone {
 			n.pending[id] = true
 		}
 	}
@@ -116,6 +123,9 @@ func (n *Node) assign(id partition.ID) {
 	r := n.replicas[id]
 	n.mu.RUnlock()
 	if !known || !slices.Contains(st.Replicas, n.self) {
+		if n.isGone(id) {
+			n.remove(id)
+		}
 		return
 	}
 	// What the table says of an earlier incarnation gives this one no right to lead.
@@ -146,6 +156,13 @@ func (n *Node) assign(id partition.ID) {
 	}
 	r.do(o)
 	<-o.done
+}
+
+// assigned reports whether the metadata gives this broker a copy of a partition. The
+// lock is held.
+func (n *Node) assigned(id partition.ID) bool {
+	st, ok := n.table.Partition(id)
+	return ok && slices.Contains(st.Replicas, n.self)
 }
 
 // has reports whether there is a copy of the partition on the disk.

@@ -93,6 +93,9 @@ func (r *Replica) lead(now time.Time, o *assignOp) {
 		r.flushInTurn()
 	}
 	r.step(now, replica.Flushed{End: r.log.Flushed()})
+	if o.state.Recovering {
+		r.step(now, replica.Tick{}) // it reports that it leads
+	}
 }
 
 func (r *Replica) follow(now time.Time) {
