@@ -36,7 +36,7 @@ const (
 	StalePartitionEpoch  Code = 41 // the proposal is based on an older state
 	IneligibleReplica    Code = 42 // a proposed member is fenced, unknown or of another broker epoch: nothing was applied
 	NotAttempted         Code = 43 // nothing was applied
-	NewLeaderElected     Code = 44 // applied, and the leader has changed with it
+	NewLeaderElected     Code = 44 // applied, and the leader epoch has ended with it
 	UnknownBroker        Code = 45 // not registered: register
 	DuplicateBroker      Code = 46 // the id is held by a live broker of another directory
 	InvalidReplicas      Code = 47 // more replicas wanted than brokers are registered

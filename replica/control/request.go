@@ -123,14 +123,11 @@ func (r *heartbeat) judge(p *plan) (Reply, bool) {
 	return Reply{}, false
 }
 
-// mayGo reports whether a stopping broker leads nothing that another could lead,
-// and every active broker has applied that: nobody asks it for anything any more.
+// mayGo reports whether a stopping broker stands in no ISR in which there is
+// another, so that it leads nothing that another could lead, and every active broker has applied that: nobody asks it for anything any more.
 func (c *Controller) mayGo(id partition.BrokerID) bool {
-	for at, s := range c.table.All() {
-		if _, dirty := c.dirty[at]; dirty && slices.Contains(s.Replicas, id) {
-			return false
-		}
-		if s.Leader == id && slices.ContainsFunc(s.ISR, c.active) {
+	for _, s := range c.table.All() {
+		if slices.Contains(s.ISR, id) && slices.ContainsFunc(s.ISR, c.active) {
 			return false
 		}
 	}

@@ -44,13 +44,13 @@ func (p *plan) repair(id partition.ID, s *partition.State) {
 	if p.change(id, s, partition.Change{ISR: p.fit(s.ISR)}) {
 		return
 	}
+	b := p.c.ballots[id]
+	if b != nil && b.forced && b.epoch == s.PartitionEpoch {
+		return // an operator's request sees to it
+	}
 	if s.Leader != partition.NoBroker || len(s.ISR) > 0 || len(s.ELR) > 0 || len(s.LastKnownELR) == 0 {
 		delete(p.c.ballots, id)
 		return
-	}
-	b := p.c.ballots[id]
-	if b != nil && b.epoch == s.PartitionEpoch && b.forced {
-		return // an operator's request sees to it
 	}
 	if b == nil || b.epoch != s.PartitionEpoch {
 		b = newBallot(s, s.LastKnownELR)
