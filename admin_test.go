@@ -228,6 +228,41 @@ func TestReassignShowsProgressAndIsCancelledAndReplaced(t *testing.T) {
 	})
 }
 
+// Records are read again at each start, those too that took a copy away for a while:
+// only what they come to in the end counts.
+func TestCopyThatWasMovedAwayAndBackMeanwhileStays(t *testing.T) {
+	var said lines
+	synctest.Test(t, func(t *testing.T) {
+		ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
+		defer cancel()
+		c, err := samsatest.New(ctx, samsatest.Config{Logger: slog.New(slog.NewTextHandler(&said, nil))})
+		require.NoError(t, err)
+		defer func() { require.NoError(t, c.Close()) }()
+		client := c.Client()
+		require.NoError(t, client.CreateTopic(ctx, samsa.TopicConfig{Name: orders, Replicas: 2, MinISR: 1}))
+		p := client.Topic(orders).Partition(0)
+		before, err := p.Info(ctx)
+		require.NoError(t, err)
+		stays, sleeps := before.Replicas[0], before.Replicas[1]
+		third := 6 - stays - sleeps
+		require.NoError(t, c.Kill(sleeps))
+		require.NoError(t, client.Reassign(ctx, orders, 0, brokers(stays, third)))
+		require.NoError(t, p.AwaitReassigned(ctx))
+		require.NoError(t, client.Reassign(ctx, orders, 0, brokers(stays, sleeps)))
+		require.NoError(t, c.Restart(ctx, sleeps))
+		require.NoError(t, p.AwaitReassigned(ctx))
+		until(ctx, t, "the third's copy is removed", func() bool { return len(onDisk(t, c, third, orders)) == 0 })
+		require.NotContains(t, said.String(), fmt.Sprintf(`msg="replica removed" broker=%d`, sleeps))
+
+		// One that was moved away for good goes at the next start.
+		require.NoError(t, c.Kill(sleeps))
+		require.NoError(t, client.Reassign(ctx, orders, 0, brokers(stays, third)))
+		require.NoError(t, p.AwaitReassigned(ctx))
+		require.NoError(t, c.Restart(ctx, sleeps))
+		until(ctx, t, "the copy is removed", func() bool { return len(onDisk(t, c, sleeps, orders)) == 0 })
+	})
+}
+
 func TestAddPartitions(t *testing.T) {
 	inCluster(t, 3, func(ctx context.Context, t *testing.T, c *samsatest.Cluster) {
 		client := c.Client()

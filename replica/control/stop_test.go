@@ -195,6 +195,21 @@ func TestUncleanElection(t *testing.T) {
 		},
 		leader: 3,
 	}, {
+		name: "one that is complete and has just come back is not passed over",
+		run: func(t *testing.T, k *cluster, id partition.ID) {
+			other := k.create(partition.TopicConfig{Name: "other", Replicas: 2})
+			elect(k, id, 1)
+			k.register(RegisterRequest{Broker: broker(2, 77)})
+			k.hold = true
+			k.transfer(other, k.state(other).Replicas[1]) // something is under way
+			answer(k, 1, LogEnd{ID: id, End: 8})
+			k.hold = false
+			k.pending = []partition.Record{partition.ChangeBroker{ID: 2, Epoch: k.epoch(2)}} // a late one comes first
+			k.apply()
+			k.step(Tick{})
+		},
+		leader: 2,
+	}, {
 		name: "the complete one comes back just in time, and leads without loss",
 		run: func(t *testing.T, k *cluster, id partition.ID) {
 			elect(k, id, 0)

@@ -51,15 +51,19 @@ func (n *Node) HandleElect(ctx context.Context, req partition.ElectRequest) part
 	return n.change(ctx, func(token uint64) control.Input { return control.ElectUnclean{Token: token, ElectRequest: req} })
 }
 
+// levels are those of the events that are worth more than a line.
+var levels = map[control.EventKind]slog.Level{
+	control.FencedSilent:     slog.LevelWarn,
+	control.FencedBroken:     slog.LevelWarn,
+	control.ISRShrunk:        slog.LevelWarn,
+	control.BalancedElection: slog.LevelWarn,
+	control.PartitionOffline: slog.LevelError,
+	control.UncleanElection:  slog.LevelError,
+}
+
 // report tells the log of an event at the controller.
 func (n *Node) report(e control.Event) {
-	level := slog.LevelInfo
-	switch e.Kind {
-	case control.FencedSilent, control.FencedBroken, control.ISRShrunk, control.BalancedElection:
-		level = slog.LevelWarn
-	case control.PartitionOffline, control.UncleanElection:
-		level = slog.LevelError
-	}
+	level := levels[e.Kind] // zero is Info
 	if e.Partition == (partition.ID{}) {
 		n.logger.Log(n.ctx, level, "broker "+e.Kind.String(), "broker", e.Broker, "epoch", e.Epoch)
 		return

@@ -73,7 +73,7 @@ func (n *Node) remove(id partition.ID) {
 		return
 	}
 	delete(n.dirs, filepath.Base(dir))
-	n.logger.Info("replica removed", "dir", dir, "partition", id)
+	n.logger.Info("replica removed", "broker", n.self, "dir", dir, "partition", id)
 }
 
 // removeOp ends a replica's role for good.
