@@ -49,7 +49,7 @@ func removeAndCrash(t *testing.T, n int, seed int64) bool {
 		return false
 	}
 	disk.Fail(crashed)
-	require.NoError(t, disk.PowerFail(rand.New(rand.NewSource(seed*100 + int64(n)))))
+	require.NoError(t, disk.PowerFail(rand.New(rand.NewSource(seed*100+int64(n)))))
 	disk.Revive()
 
 	at := fmt.Sprintf("seed %d, cut at %d", seed, n)
