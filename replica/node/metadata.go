@@ -45,6 +45,39 @@ func (n *Node) Apply(index log.Offset, data []byte) {
 	n.carryControl(out, reign)
 }
 
+// Snapshot returns the table as it is after the entries applied so far. The quorum
+// calls it as it calls Apply.
+func (n *Node) Snapshot() ([]byte, error) {
+	if n.ctx.Err() != nil {
+		return nil, context.Cause(n.ctx) // it may lack entries by now
+	}
+	n.mu.RLock()
+	defer n.mu.RUnlock()
+	return n.table.Snapshot(), nil
+}
+
+// Restore puts another broker's table, or this one's of an earlier life, in the place
+// of what has been applied. The quorum calls it as it calls Apply, and never while this
+// broker's voter leads.
+func (n *Node) Restore(index log.Offset, state []byte) error {
+	table, err := partition.DecodeSnapshot(state)
+	if err != nil {
+		return err
+	}
+	if table.Offset() > index {
+		return fmt.Errorf("metadata snapshot of entry %d is said to be of entry %d", table.Offset(), index)
+	}
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	*n.table = *table // the controller has the pointer
+	for id := range n.replicas {
+		n.pending[id] = true
+	}
+	n.allPending = true
+	n.moved()
+	return nil
+}
+
 // runRoles gives each replica the role that the newest metadata has for it.
 func (n *Node) runRoles() {
 	for {

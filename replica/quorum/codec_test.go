@@ -16,7 +16,7 @@ func TestStateGolden(t *testing.T) {
 	k := kept{
 		formation: formation{
 			Cluster: partition.UUID{0: 0xAA, 15: 1},
-			Members: []member{
+			Members: []Member{
 				{ID: 1, Directory: partition.UUID{0: 0xBB, 15: 2}, Addr: "a:1"},
 				{ID: 2, Directory: partition.UUID{0: 0xCC, 15: 3}, Addr: ""},
 			},
@@ -46,7 +46,7 @@ func TestRaftIDGolden(t *testing.T) {
 func TestDecodeKeptRefuses(t *testing.T) {
 	good := func() kept {
 		return kept{
-			formation: formation{Cluster: partition.UUID{1}, Members: []member{{ID: 1, Directory: partition.UUID{1}}, {ID: 2, Directory: partition.UUID{2}}}},
+			formation: formation{Cluster: partition.UUID{1}, Members: []Member{{ID: 1, Directory: partition.UUID{1}}, {ID: 2, Directory: partition.UUID{2}}}},
 			Self:      1, Directory: partition.UUID{1},
 		}
 	}
@@ -95,7 +95,7 @@ func posted(t testing.TB, messages ...*pb.Message) []byte {
 		require.NoError(t, err)
 		encoded = append(encoded, b)
 	}
-	return encodePost(partition.UUID{1}, 9, encoded)
+	return encodePost(partition.UUID{1}, 9, Member{ID: 1, Directory: directoryOf(1)}, encoded)
 }
 
 func TestPostTakesOnlyWhatPeersSend(t *testing.T) {

@@ -36,24 +36,44 @@ type Engine struct {
 	form *former
 	node *machine // nil until this voter belongs to a cluster
 
-	status Status
-	names  map[uint64]member // the voters by raft id
-	wait   time.Duration     // between two rounds of greetings
-	err    error             // the first fault
+	status  Status
+	roster  roster            // as of the newest entry that this member has applied
+	names   map[uint64]Member // its members by raft id
+	known   map[uint64]Member // others that have sent raft messages, and where they are
+	wait    time.Duration     // between two rounds of greetings
+	tickNo  int
+	silent  int  // ticks without a leader
+	eager   bool // this voter may be alone: it campaigns once it has applied what it has
+	stands  bool // it waits for its turn to take a dead leader's place
+	state   Role // what raft does
+	outside bool // another has said that this member was removed
+	err     error
 
-	applied  uint64 // index and term of the newest applied entry
+	shown    uint64 // index of the newest entry that the host has been given
+	applied  uint64 // index and term of the newest entry that raft has had applied
 	termOf   uint64
+	since    int64 // bytes of entries applied since the newest snapshot
 	tokens   Token
 	unplaced []proposal // taken by raft, index not known yet; in order
 	placed   []proposal // in rising order of term and index
 	decided  []decision // of the Ready under way
-	full     []uint64   // voters to whom a message was lost at once
+	changing bool       // one of the proposals is a change of the voters
+	lost     []Message  // that the host could not take
+
+	strangers []stranger
+	watchers  []watcher
+	shipments []shipment
+	unserved  int // ticks since a piece of a snapshot was asked for
+	follow    *observer
+	pulling   *pull
+	arrived   snapshot // fetched, for raft to go on from
 }
 
 // A proposal is an entry that somebody waits for.
 type proposal struct {
-	token       Token
+	token       Token // 0: nobody waits
 	term, index uint64
+	change      bool // of the voters
 }
 
 type decision struct {
@@ -79,51 +99,73 @@ func OpenEngine(cfg Config, host Host) (*Engine, error) {
 		host:   host,
 		me:     raftID(cfg.Self, cfg.Directory),
 		disk:   disk,
+		known:  make(map[uint64]Member),
 		status: Status{Self: cfg.Self, Voters: cfg.Voters, Term: log.NoEpoch},
 	}, nil
 }
 
-// Begin takes part: a voter that belongs to a cluster goes on in it, another
-// begins to form one. It is called once, before any other input.
+// Begin takes part: a member of a cluster goes on in it, another broker that is
+// configured as a voter begins to form one, and one that is not follows the voters. It
+// is called once, before any other input.
 func (e *Engine) Begin() {
 	var fresh partition.UUID
 	rand.Read(fresh[:]) // never fails
-	self := member{ID: e.cfg.Self, Directory: e.cfg.Directory}
-	e.form = newFormer(self, e.cfg.Voters, fresh, e.disk.kept.formation)
-	if !e.form.isFormed() {
+	e.form = newFormer(e.self(), e.cfg.Voters, fresh, e.disk.kept.formation)
+	switch {
+	case e.form.isFormed():
+		if snap := e.disk.snap; snap.index > 0 {
+			e.restore(snap)
+			e.disk.snap.state = nil
+		}
+		e.join()
+	case e.isConfigured():
 		e.wait = firstRetry
 		e.host.Wake(e.wait)
 		e.take(e.form.begin())
-		return
+	default:
+		e.status.Role = Observer
+		e.observe()
 	}
-	e.join()
-	if e.err == nil && len(e.form.formed.Members) == 1 { // nobody can object
-		e.fail(e.node.campaign())
-	}
+}
+
+// self is this broker as others are to know it.
+func (e *Engine) self() Member {
+	return located([]Member{{ID: e.cfg.Self, Directory: e.cfg.Directory, Addr: e.cfg.Addr}}, e.cfg.Voters)[0]
 }
 
 // Tick says that another of Config.Tick has passed. See [Engine.NeedsTicks].
 func (e *Engine) Tick() {
-	if e.works() {
-		e.fail(e.node.tick())
+	if !e.works() || e.fail(e.node.tick()) {
+		return
 	}
+	e.tickNo++
+	e.watchShipments()
+	e.forgetWatchers()
+	e.noteStrangers()
+	e.miss()
+	e.tend()
 }
 
-// NeedsTicks reports whether time has a meaning for this voter now. It has none
-// for one that is alone, or forms its cluster yet; a tick does it no harm.
-func (e *Engine) NeedsTicks() bool { return e.works() && len(e.names) > 1 }
+// NeedsTicks reports whether time has a meaning for this broker now. It has none
+// for a voter that nobody else has to do with, and for one that is no member; a tick does
+// no harm.
+func (e *Engine) NeedsTicks() bool {
+	return e.works() && (len(e.names) > 1 || len(e.watchers) > 0 || len(e.strangers) > 0 || !e.roster.alone(e.self()))
+}
 
 // Wake says that the time has passed which the host was asked for.
 func (e *Engine) Wake() {
 	switch {
 	case e.err != nil:
-	case e.form.isFormed():
-		e.stand()
-	default:
+		return
+	case e.follow != nil:
+		e.pollSource()
+	case !e.form.isFormed():
 		e.greetAll()
 		e.wait = min(2*e.wait, lastRetry)
 		e.host.Wake(e.wait)
 	}
+	e.stand()
 }
 
 // Step takes a message of another broker and returns the answer to it, which may
@@ -134,38 +176,63 @@ func (e *Engine) Step(msg []byte) (answer []byte, err error) {
 	if err != nil {
 		return nil, err
 	}
-	if kind == kindHello {
+	switch kind {
+	case kindHello:
 		h, err := decodeHello(body)
 		if err != nil {
 			return nil, err
 		}
 		return e.greeted(h)
+	case kindPost:
+		p, err := decodePost(body)
+		if err != nil {
+			return nil, err
+		}
+		if p.cluster != e.status.Cluster || !e.status.formed() || p.to != e.me {
+			return encodeReceipt(refused), nil
+		}
+		e.receive(p)
+		return encodeReceipt(taken), e.err
+	case kindChunk:
+		return e.serveChunk(body)
+	case kindFailure:
+		return e.serveFailure(body)
+	case kindFetch:
+		return e.serveFetch(body)
+	case kindNews:
+		return e.hearNews(body)
 	}
-	p, err := decodePost(body)
-	if err != nil {
-		return nil, err
-	}
-	if p.cluster != e.status.Cluster || !e.status.formed() || p.to != e.me {
-		return encodeReceipt(refused), nil
-	}
-	e.receive(p.messages)
-	return encodeReceipt(taken), e.err
+	return nil, fmt.Errorf("%w: kind %d", errMalformed, kind)
 }
 
 // greeted takes a peer's hello, and returns this voter's. What that says is durable.
 func (e *Engine) greeted(h hello) ([]byte, error) {
 	if e.err == nil {
-		e.take(e.form.heard(h, 0))
+		e.meet(h)
+		if e.isConfigured() {
+			e.take(e.form.heard(h, 0))
+		}
 	}
 	return encodeHello(e.form.greeting()), e.err
 }
 
-func (e *Engine) receive(messages []*pb.Message) {
-	for _, m := range messages {
-		if !e.works() {
-			return
-		}
-		if _, ok := e.names[m.GetFrom()]; ok { // raft would believe anybody
+// receive hands raft the messages of another member, which this one may not know of
+// yet: the entry that brought it in may be among them.
+func (e *Engine) receive(p post) {
+	if p.from.check() != nil || !e.works() {
+		return
+	}
+	from := p.from.raftID()
+	if len(e.known) > 4*maxVoters {
+		clear(e.known) // each is learned again by its next message
+	}
+	e.known[from] = p.from
+	for _, m := range p.messages {
+		switch {
+		case m.GetFrom() != from || !e.works(): // raft would believe anybody
+		case m.GetType() == pb.MsgSnap:
+			e.pullSnapshot(pull{mark: mark{m.GetSnapshot().GetMetadata().GetIndex(), m.GetSnapshot().GetMetadata().GetTerm()}, from: p.from, msg: m})
+		default:
 			e.fail(e.node.step(m))
 		}
 	}
@@ -173,17 +240,38 @@ func (e *Engine) receive(messages []*pb.Message) {
 
 // Answered says what became of a message: its answer, or why there is none.
 func (e *Engine) Answered(m Message, answer []byte, err error) {
-	switch {
-	case e.err != nil:
-	case m.kind == kindHello:
+	if e.err != nil {
+		return
+	}
+	switch m.kind {
+	case kindHello:
 		h, ok := readHello(answer, err)
 		if ok && h.ID == m.To {
 			e.take(e.form.heard(h, m.round))
 		} else {
 			e.take(e.form.lost(m.To))
 		}
-	case e.node != nil && (err != nil || !wasTaken(answer)):
-		e.fail(e.node.unreachable(m.raft))
+	case kindPost:
+		if err != nil || !wasTaken(answer) {
+			e.unreachable(m)
+		}
+	case kindChunk:
+		e.gotPiece(m, answer, err)
+	case kindFetch:
+		e.gotNews(m, answer, err)
+	case kindNews:
+		e.newsTold(m, answer, err)
+	}
+}
+
+// unreachable tells raft that a post did not arrive.
+func (e *Engine) unreachable(m Message) {
+	if !e.works() {
+		return
+	}
+	e.fail(e.node.unreachable(m.raft))
+	if m.snap {
+		e.lose(m.raft)
 	}
 }
 
@@ -240,6 +328,14 @@ func (e *Engine) Campaign() {
 // The followers of a leader that is gone stand one after another, in the order of their
 // ids: two candidates at once would share the votes.
 func (e *Engine) Gone(id partition.BrokerID) {
+	if e.err == nil && e.node == nil && e.follow != nil {
+		if e.status.Leader == id {
+			e.status.Leader, e.status.LeaderAddr = partition.NoBroker, ""
+		}
+		if e.follow.source().ID == id {
+			e.nextSource()
+		}
+	}
 	if !e.works() || e.status.Role != Follower || e.status.Leader != id {
 		return
 	}
@@ -252,6 +348,7 @@ func (e *Engine) Gone(id partition.BrokerID) {
 			wait += nextStand * e.cfg.Tick / 100
 		}
 	}
+	e.stands = true
 	e.host.Wake(wait)
 }
 
@@ -264,7 +361,9 @@ const (
 
 // stand campaigns, if nobody has been elected meanwhile.
 func (e *Engine) stand() {
-	if e.works() && e.status.Role == Follower && e.status.Leader == partition.NoBroker {
+	stands := e.stands
+	e.stands = false
+	if stands && e.works() && e.status.Role == Follower && e.status.Leader == partition.NoBroker {
 		e.fail(e.node.campaign())
 	}
 }
@@ -314,10 +413,11 @@ func (e *Engine) take(s step) {
 		e.greetAll()
 	}
 	if e.form.isStranger() && e.status.Role != Stranger {
-		e.status.Role = Stranger
+		e.status.Role, e.status.Cluster = Stranger, e.form.strange
 		logger.Warn("voter is a stranger to its quorum", "problem", s.Problem)
+		e.observe()
 	}
-	if e.status.Problem != s.Problem {
+	if !e.form.isFormed() && e.status.Problem != s.Problem {
 		e.status.Problem = s.Problem
 		logger.Info("quorum is not formed yet", "problem", s.Problem)
 	}
@@ -330,25 +430,55 @@ func (e *Engine) greetAll() {
 	hello := encodeHello(e.form.greeting())
 	for _, v := range e.status.Voters {
 		if v.ID != e.cfg.Self {
-			e.host.Send(Message{To: v.ID, Addr: v.Addr, kind: kindHello, round: e.form.round, hello: hello})
+			e.host.Send(Message{To: v.ID, Addr: v.Addr, kind: kindHello, round: e.form.round, body: hello})
 		}
 	}
 }
 
-// join starts the machine, now that it is known who the voters are.
+// join starts the machine, now that it is known who the founders are.
 func (e *Engine) join() {
-	formed := e.form.formed
-	e.names = make(map[uint64]member)
-	e.status.Cluster, e.status.Voters = formed.Cluster, formed.voters(e.cfg.Voters)
-	e.status.Role, e.status.Problem = Follower, ""
-	for i, m := range formed.Members {
-		m.Addr = e.status.Voters[i].Addr
-		e.names[m.raftID()] = m
-	}
-	e.status.Term = log.Epoch(e.disk.kept.Term)
+	e.follow = nil
+	e.roster = e.disk.roster()
+	e.noteRoster()
+	e.status.Cluster, e.status.Term = e.form.formed.Cluster, log.Epoch(e.disk.kept.Term)
+	e.status.Role, e.status.Problem = e.roleNow(Follower), ""
+	e.status.Leader, e.status.LeaderAddr = partition.NoBroker, ""
 	e.host.Wake(-1)
 	node, err := newMachine(e.cfg, e.disk, e.me)
 	if !e.fail(err) {
 		e.node = node
+		e.eager = e.roster.alone(e.self()) // nobody can object
 	}
+}
+
+// restore goes on from a snapshot of this member's own.
+func (e *Engine) restore(snap snapshot) {
+	e.roster = snap.roster
+	e.applied, e.termOf, e.since = snap.index, snap.term, 0
+	e.reset(snap)
+}
+
+// reset gives the host a snapshot, unless it has come that far already.
+func (e *Engine) reset(snap snapshot) {
+	if snap.index <= e.shown {
+		return
+	}
+	if err := e.host.Restore(log.Offset(snap.index), snap.state); err != nil {
+		e.fail(fmt.Errorf("quorum: restore snapshot of entry %d: %w", snap.index, err))
+		return
+	}
+	e.shown = snap.index
+}
+
+// show gives the host an entry, unless it has had it: as an observer, before this
+// broker was let in.
+func (e *Engine) show(index uint64, data []byte) {
+	if index <= e.shown {
+		return
+	}
+	if len(data) == 0 {
+		data = nil
+	}
+	e.host.Apply(log.Offset(index), data)
+	e.shown = index
 }

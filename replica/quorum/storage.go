@@ -27,18 +27,25 @@ const (
 // storage keeps a voter's promises and its entries. It is what raft reads from;
 // see [raft.Storage]. One goroutine at a time may use it.
 //
-// What holds: the log begins at 1; its epochs are at most kept.Term; it holds
-// all entries up to kept.Commit. terms and tail say the same as the log does.
+// What holds: the log's epochs are at most kept.Term; it holds all entries behind
+// base, and up to kept.Commit if that lies behind base; base is no later than the
+// newest snapshot. terms and tail say the same as the log does.
 type storage struct {
 	fs      log.FS
 	dir     string
 	log     *log.Log
 	kept    kept      // as on the disk; its Cluster is zero while there is no file
+	snap    snapshot  // the newest; its index is 0 if there is none, its state only read by Open
+	base    mark      // the entry before the first; the log may still hold it
 	terms   []termRun // every change of term, rising
+	changes []uint64  // entries behind kept.Commit that change the voters, rising
 	tail    []*pb.Entry
 	bytes   int // of the tail's entries
 	builder log.Builder
-	err     error // the first failed call; nothing works after it
+	stale   bool   // the voters have changed since the newest snapshot
+	wanted  bool   // raft waits for one that is not
+	served  served // its index is 0 while nobody asks
+	err     error  // the first failed call; nothing works after it
 }
 
 // A termRun says that entries from first on are of that term.
@@ -53,7 +60,12 @@ func openStorage(cfg Config) (*storage, error) {
 	if err := s.readState(cfg); err != nil {
 		return nil, err
 	}
-	l, recovery, err := log.Open(s.fs, filepath.Join(s.dir, logName), log.Config{MaxBatchBytes: 2 * MaxEntryBytes})
+	if err := s.readSnapshot(); err != nil {
+		return nil, err
+	}
+	l, recovery, err := log.Open(s.fs, filepath.Join(s.dir, logName), log.Config{
+		MaxBatchBytes: 2 * MaxEntryBytes, SegmentBytes: cfg.SnapshotBytes / 4, // what is dropped leaves in segments
+	})
 	if errors.Is(err, log.ErrCorrupt) {
 		return nil, &CorruptError{Reason: "its log is damaged", Err: err}
 	}
@@ -104,26 +116,38 @@ func (s *storage) readState(cfg Config) error {
 	if k.Self != cfg.Self || k.Directory != cfg.Directory {
 		return identityError(s.dir, k.Self, k.Directory)
 	}
-	if !k.holds(k.Self, k.Directory) {
+	if !k.holds(k.Self, k.Directory) && !k.Joined {
 		return &CorruptError{Reason: stateName + " lists voters without this one"}
 	}
 	s.kept = k
 	return nil
 }
 
-// check compares the log with the state, and makes a new log begin at 1.
+// check compares the log with the state and the snapshot. It makes a new log begin
+// at 1, and one that a snapshot was about to replace where that ends.
 func (s *storage) check() error {
 	formed := s.kept.Cluster != [16]byte{}
-	if s.log.End() == 0 && s.kept.Commit == 0 {
-		if err := s.log.Reset(firstOf); err != nil {
+	snap := s.snap.mark
+	var begin uint64
+	switch at, has := s.log.EpochAt(log.Offset(snap.index)); {
+	case snap.index == 0 && s.log.End() == 0 && s.kept.Commit == 0:
+		begin = firstOf
+	case snap.index == 0:
+	case s.log.End() == 0:
+		return &CorruptError{Reason: fmt.Sprintf("there is a snapshot of entry %d, but no log", snap.index)}
+	case s.last() < snap.index || has && s.log.Start() <= log.Offset(snap.index) && uint64(at) != snap.term:
+		begin = snap.index + 1
+	}
+	if begin > 0 {
+		if err := s.log.Reset(log.Offset(begin)); err != nil {
 			return fmt.Errorf("quorum: begin log: %w", err)
 		}
 	}
 	if !formed && s.log.End() > firstOf {
 		return &CorruptError{Reason: "there are entries, but no " + stateName}
 	}
-	if s.log.Start() != firstOf {
-		return &CorruptError{Reason: fmt.Sprintf("its log begins at %d, not at %d", s.log.Start(), firstOf)}
+	if err := s.findBase(); err != nil {
+		return err
 	}
 	if s.last() < s.kept.Commit {
 		return &CorruptError{Reason: fmt.Sprintf("its log ends with entry %d, but %d was committed", s.last(), s.kept.Commit)}
@@ -143,10 +167,28 @@ func (s *storage) check() error {
 	return s.verify()
 }
 
+// findBase tells behind which entry the log begins.
+func (s *storage) findBase() error {
+	start := uint64(s.log.Start())
+	switch epoch, ok := s.log.EpochAt(log.Offset(start)); {
+	case start == firstOf:
+		s.base = mark{}
+	case start == s.snap.index+1:
+		s.base = s.snap.mark
+	case start > firstOf && start <= s.snap.index && ok:
+		s.base = mark{start, uint64(epoch)}
+	case s.snap.index == 0:
+		return &CorruptError{Reason: fmt.Sprintf("its log begins at %d, not at %d", start, firstOf)}
+	default:
+		return &CorruptError{Reason: fmt.Sprintf("its log begins at %d, but its snapshot ends with entry %d", start, s.snap.index)}
+	}
+	return nil
+}
+
 // verify reads all entries once: a voter must know of a hole before it votes, and
 // recovery checks no more than the end of a log.
 func (s *storage) verify() error {
-	for next := uint64(firstOf); next <= s.last(); {
+	for next := s.base.index + 1; next <= s.last(); {
 		entries, err := s.read(next, s.last()+1, readSize)
 		if err != nil {
 			return err
@@ -157,6 +199,7 @@ func (s *storage) verify() error {
 			}
 		}
 		s.addTail(entries)
+		s.noteChanges(entries)
 		next += uint64(len(entries))
 	}
 	return nil
@@ -174,34 +217,34 @@ func (s *storage) last() uint64 { return uint64(s.log.End()) - 1 }
 
 // keep makes k durable as the voter's state.
 func (s *storage) keep(k kept) error {
-	err := log.WriteFile(s.fs, filepath.Join(s.dir, stateName), stateMagic, stateVersion, encodeKept(k))
+	err := log.WriteFile(s.fs, filepath.Join(s.dir, stateName), stateMagic, k.version(), encodeKept(k))
 	if err != nil {
 		return s.fail(fmt.Errorf("quorum: write %s: %w", stateName, err))
 	}
 	s.kept = k
+	for len(s.changes) > 0 && s.changes[0] <= k.Commit {
+		s.changes = s.changes[1:]
+	}
 	return nil
 }
 
 // save makes durable what raft asks for, in the order that recovery relies on:
-// a higher term before the entries of it. When it returns nil all of it is synced.
+// a higher term before what is of it. When it returns nil all of it is synced.
 func (s *storage) save(hard *pb.HardState, entries []*pb.Entry) error {
+	return s.saveAll(hard, nil, entries)
+}
+
+// saveAll does what save does, with a snapshot that takes the place of all entries
+// before.
+func (s *storage) saveAll(hard *pb.HardState, snap *snapshot, entries []*pb.Entry) error {
 	if s.err != nil {
 		return s.err
 	}
-	if hard != nil && (hard.GetTerm() != s.kept.Term || hard.GetVote() != s.kept.Vote) {
-		k := s.kept
-		k.Term, k.Vote = hard.GetTerm(), hard.GetVote()
-		if k.Term > maxTerm {
-			return s.fail(fmt.Errorf("quorum: term %d is above the last that a log can hold", k.Term))
-		}
-		// Of what is committed, the part that is here already: entries that are
-		// about to be cut are not.
-		commit := min(hard.GetCommit(), s.last())
-		if len(entries) > 0 {
-			commit = min(commit, entries[0].GetIndex()-1)
-		}
-		k.Commit = max(k.Commit, commit)
-		if err := s.keep(k); err != nil {
+	if err := s.promise(hard, entries); err != nil {
+		return err
+	}
+	if snap != nil {
+		if err := s.installSnapshot(*snap); err != nil {
 			return err
 		}
 	}
@@ -213,10 +256,39 @@ func (s *storage) save(hard *pb.HardState, entries []*pb.Entry) error {
 			return s.fail(fmt.Errorf("quorum: flush log: %w", err))
 		}
 	}
-	if hard != nil && (s.kept.Commit == 0 && hard.GetCommit() > 0 || hard.GetCommit() >= s.kept.Commit+hintEvery) {
-		return s.hint(hard.GetCommit())
+	commit := hard.GetCommit()
+	if s.mustHint(commit) {
+		return s.hint(commit)
 	}
 	return nil
+}
+
+// promise keeps another term or vote.
+func (s *storage) promise(hard *pb.HardState, entries []*pb.Entry) error {
+	if hard == nil || hard.GetTerm() == s.kept.Term && hard.GetVote() == s.kept.Vote {
+		return nil
+	}
+	k := s.kept
+	k.Term, k.Vote = hard.GetTerm(), hard.GetVote()
+	if k.Term > maxTerm {
+		return s.fail(fmt.Errorf("quorum: term %d is above the last that a log can hold", k.Term))
+	}
+	// Of what is committed, the part that is here already: entries that are
+	// about to be cut are not.
+	commit := min(hard.GetCommit(), s.last())
+	if len(entries) > 0 {
+		commit = min(commit, entries[0].GetIndex()-1)
+	}
+	k.Commit = max(k.Commit, commit)
+	return s.keep(k)
+}
+
+// mustHint reports whether it is to be kept that so much is committed. That a change
+// of the voters is may not be forgotten: raft counts on it that whoever has the next
+// one knows, so that two quorums of its time overlap.
+func (s *storage) mustHint(commit uint64) bool {
+	return s.kept.Commit == 0 && commit > 0 || commit >= s.kept.Commit+hintEvery ||
+		len(s.changes) > 0 && s.changes[0] <= commit
 }
 
 // hint keeps how much is committed, now and then: a log that is lost as a whole
@@ -234,7 +306,7 @@ func (s *storage) hint(commit uint64) error {
 // them, are cut off first.
 func (s *storage) write(entries []*pb.Entry) error {
 	first := entries[0].GetIndex()
-	if first <= s.kept.Commit || first > s.last()+1 {
+	if first <= s.kept.Commit || first <= s.base.index || first > s.last()+1 {
 		return fmt.Errorf("quorum: entry %d does not fit a log of %d, committed up to %d", first, s.last(), s.kept.Commit)
 	}
 	if first <= s.last() {
@@ -252,7 +324,17 @@ func (s *storage) write(entries []*pb.Entry) error {
 		}
 	}
 	s.addTail(entries)
+	s.noteChanges(entries)
 	return nil
+}
+
+// noteChanges remembers those of the entries that change the voters.
+func (s *storage) noteChanges(entries []*pb.Entry) {
+	for _, e := range entries {
+		if e.GetType() == pb.EntryConfChangeV2 && e.GetIndex() > s.kept.Commit {
+			s.changes = append(s.changes, e.GetIndex())
+		}
+	}
 }
 
 // writeEntry appends an entry as a batch of its own. A log is cut between batches
@@ -311,6 +393,9 @@ func (s *storage) forget(first uint64) {
 		s.bytes -= sizeOf(s.tail[n-1])
 	}
 	s.tail = s.tail[:n:n] // what is appended goes elsewhere
+	for len(s.changes) > 0 && s.changes[len(s.changes)-1] >= first {
+		s.changes = s.changes[:len(s.changes)-1]
+	}
 }
 
 // fail keeps the first error: an error of a disk is final.
