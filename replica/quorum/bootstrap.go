@@ -95,7 +95,7 @@ func (f *former) heard(h hello, round int) step {
 	}
 	p.round = max(p.round, round)
 	p.other = !slices.Equal(h.Voters, f.ids)
-	p.joined = f.isFormed() && h.Cluster == f.formed.Cluster
+	p.joined = f.isFormed() && h.Cluster == f.formed.Cluster && f.formed.holds(h.ID, h.Directory)
 	switch {
 	case f.isFormed():
 		return f.mayCampaign()

@@ -254,13 +254,15 @@ func (e *Engine) decide(p proposal, index log.Offset, err error) {
 func (e *Engine) note(rd raft.Ready) {
 	s := &e.status
 	if rd.SoftState != nil {
-		e.state = roleOf(rd.RaftState)
-		if !e.outside || rd.Lead != raft.None {
+		e.state, e.led = roleOf(rd.RaftState), rd.Lead != raft.None
+		if e.led || !e.outside {
 			leader, _ := e.memberOf(rd.Lead)
 			s.Leader, s.LeaderAddr, e.outside = leader.ID, leader.Addr, false
 		}
 	}
-	s.Role = e.roleNow(e.state)
+	if s.Role = e.roleNow(e.state); s.Role != Stranger {
+		s.Problem = ""
+	}
 	if rd.HardState != nil {
 		s.Term = log.Epoch(rd.HardState.GetTerm())
 		s.Commit = log.Offset(rd.HardState.GetCommit())

@@ -176,7 +176,8 @@ const strangerTicks = 50
 
 // meet remembers a stranger that has introduced itself.
 func (e *Engine) meet(h hello) {
-	if e.node == nil || h.Cluster != (partition.UUID{}) || e.roster.holds(Member{ID: h.ID, Directory: h.Directory}) {
+	other := h.Cluster != (partition.UUID{}) && h.Cluster != e.status.Cluster
+	if e.node == nil || other || e.roster.holds(Member{ID: h.ID, Directory: h.Directory}) {
 		return
 	}
 	i := slices.IndexFunc(e.strangers, func(s stranger) bool { return s.ID == h.ID })

@@ -46,6 +46,7 @@ type Engine struct {
 	eager   bool // this voter may be alone: it campaigns once it has applied what it has
 	stands  bool // it waits for its turn to take a dead leader's place
 	state   Role // what raft does
+	led     bool // it has heard of a leader, or is it
 	outside bool // another has said that this member was removed
 	err     error
 
@@ -65,6 +66,7 @@ type Engine struct {
 	shipments []shipment
 	unserved  int // ticks since a piece of a snapshot was asked for
 	follow    *observer
+	hearsay   news // what this broker knows of the voters without being one
 	pulling   *pull
 	arrived   snapshot // fetched, for raft to go on from
 }
@@ -213,7 +215,7 @@ func (e *Engine) greeted(h hello) ([]byte, error) {
 			e.take(e.form.heard(h, 0))
 		}
 	}
-	return encodeHello(e.form.greeting()), e.err
+	return encodeHello(e.greeting()), e.err
 }
 
 // receive hands raft the messages of another member, which this one may not know of
@@ -426,8 +428,18 @@ func (e *Engine) take(s step) {
 	}
 }
 
+// greeting is what other brokers are to be told. One that follows a cluster without
+// being a member says so: nobody may found another beside it.
+func (e *Engine) greeting() hello {
+	h := e.form.greeting()
+	if !e.form.isFormed() && e.hearsay.Cluster != (partition.UUID{}) {
+		h.formation = e.hearsay.formation
+	}
+	return h
+}
+
 func (e *Engine) greetAll() {
-	hello := encodeHello(e.form.greeting())
+	hello := encodeHello(e.greeting())
 	for _, v := range e.status.Voters {
 		if v.ID != e.cfg.Self {
 			e.host.Send(Message{To: v.ID, Addr: v.Addr, kind: kindHello, round: e.form.round, body: hello})

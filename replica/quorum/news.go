@@ -19,6 +19,7 @@ type fetch struct {
 // News is what is told to brokers that are no voters: how things stand, and what is
 // committed behind the entry that they have.
 type news struct {
+	hearsay bool // who says so is no member: only where the voters were counts
 	formation
 	roster   roster
 	term     uint64
@@ -60,6 +61,7 @@ func encodeNews(n news) []byte {
 	w := wire.NewWriter(make([]byte, 0, size))
 	w.Uint8(messageVersion)
 	w.Uint8(kindNews)
+	w.Bool(n.hearsay)
 	w.ID(n.Cluster)
 	encodeMembers(w, n.Members)
 	n.roster.encode(w)
@@ -80,7 +82,7 @@ func encodeNews(n news) []byte {
 
 func decodeNews(body []byte) (news, error) {
 	r := wire.NewReader(body)
-	var n news
+	n := news{hearsay: r.Bool()}
 	n.Cluster = r.ID()
 	n.Members = decodeMembers(r)
 	n.roster = decodeRoster(r)
@@ -158,8 +160,14 @@ func (e *Engine) serveFetch(body []byte) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	if e.node == nil || e.err != nil || f.cluster != e.status.Cluster && f.cluster != (partition.UUID{}) {
+	switch {
+	case e.err != nil || f.cluster != e.status.Cluster && f.cluster != (partition.UUID{}):
 		return encodeReceipt(refused), e.err
+	case e.node == nil || e.outside || !e.roster.holds(e.self()):
+		if len(e.hearsay.roster.voters) == 0 {
+			return encodeReceipt(refused), nil
+		}
+		return encodeNews(e.hearsay), nil
 	}
 	n, err := e.newsAfter(f.after)
 	if e.fail(err) {

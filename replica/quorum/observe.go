@@ -17,8 +17,9 @@ import (
 type observer struct {
 	sources []Member // to be asked in turn
 	at      int
-	heard   bool // of the source, since the last time that it was asked
-	failed  int  // how many in a row could not be asked
+	heard   bool    // of the source, since the last time that it was asked
+	failed  int     // how many in a row could not be asked
+	hints   []Voter // where the voters were, says one who is none
 }
 
 // observeEvery is how often a source is asked whether there is any news, in ticks. It
@@ -35,12 +36,14 @@ func (e *Engine) observe() {
 	e.pollSource()
 }
 
-// noteSources makes the sources follow what is known of the voters.
+// noteSources makes the sources follow what is known of the voters. Those that are
+// configured stay among them: all that were known may be gone.
 func (e *Engine) noteSources() {
 	var sources []Member
-	for _, v := range e.status.Voters {
-		if v.ID != e.cfg.Self && v.Addr != "" {
-			sources = append(sources, Member{ID: v.ID, Addr: v.Addr})
+	for _, v := range slices.Concat(e.status.Voters, e.follow.hints, e.cfg.Voters) {
+		m := Member{ID: v.ID, Addr: v.Addr}
+		if v.ID != e.cfg.Self && v.Addr != "" && !slices.Contains(sources, m) {
+			sources = append(sources, m)
 		}
 	}
 	o := e.follow
@@ -118,6 +121,12 @@ func (e *Engine) gotNews(m Message, answer []byte, err error) {
 		e.nextSource()
 		return
 	}
+	if n.hearsay {
+		o.hints = votersByID(n.roster.voters)
+		e.noteSources()
+		e.nextSource()
+		return
+	}
 	o.failed = 0
 	before := e.shown
 	e.learn(n, o.sources[o.at])
@@ -132,7 +141,7 @@ func (e *Engine) hearNews(body []byte) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	if e.err != nil || e.follow == nil || n.Cluster != e.status.Cluster {
+	if e.err != nil || e.follow == nil || n.hearsay || n.Cluster != e.status.Cluster {
 		return encodeReceipt(refused), e.err // the sender need not go on
 	}
 	e.learn(n, e.follow.source())
@@ -148,7 +157,7 @@ func (o *observer) source() Member {
 
 // learn takes what a voter says of the quorum, and the entries.
 func (e *Engine) learn(n news, from Member) {
-	e.follow.heard = true
+	e.follow.heard = n.leader.ID != partition.NoBroker // else it may be cut off: another is asked next
 	for i, entry := range n.entries {
 		index := n.first + uint64(i)
 		if index != e.shown+1 {
@@ -165,13 +174,14 @@ func (e *Engine) learn(n news, from Member) {
 		e.enter(n.formation)
 	case n.snapshot.index > e.shown:
 		e.pullSnapshot(pull{mark: n.snapshot, from: from})
-	case e.node != nil && !n.roster.holds(e.self()) && n.commit >= e.applied && !e.outside:
+	case e.node != nil && !n.roster.holds(e.self()) && n.commit >= e.applied && !e.led && !e.outside:
 		e.expelled(n)
 	}
 }
 
 // noteNews makes the status follow the news. An older term's are no news.
 func (e *Engine) noteNews(n news) {
+	e.hearsay = news{hearsay: true, formation: n.formation, roster: n.roster}
 	s := &e.status
 	if s.formed() && log.Epoch(n.term) < s.Term || n.commit < uint64(max(s.Commit, 0)) {
 		return
@@ -204,7 +214,7 @@ func (e *Engine) enter(formed formation) {
 	}
 	e.cfg.Logger.Info("broker was let in to the quorum", "cluster", formed.Cluster.String())
 	e.follow, e.pulling = nil, nil
-	e.form.formed = formed
+	e.form.formed, e.form.strange = formed, partition.UUID{}
 	e.join()
 }
 
@@ -226,10 +236,10 @@ func (e *Engine) isConfigured() bool {
 // around: it may have been removed.
 func (e *Engine) miss() {
 	switch {
-	case e.follow != nil && e.status.Leader != partition.NoBroker && e.status.Role != Stranger:
-		e.follow = nil
+	case e.led && e.follow != nil && e.roster.holds(e.self()):
+		e.follow, e.silent = nil, 0
 		e.host.Wake(-1)
-	case e.status.Leader != partition.NoBroker:
+	case e.led:
 		e.silent = 0
 	default:
 		if e.silent++; e.silent > 3*e.cfg.ElectionTicks {

@@ -27,6 +27,7 @@ type rig struct {
 	trace  uint64 // of all that has happened
 	loss   int    // of how many messages one is lost; 0: none
 	cut    map[partition.BrokerID]bool
+	watch  func() // called after every event
 }
 
 type event struct {
@@ -44,10 +45,13 @@ type rigHost struct {
 	applied  []string
 	restored int // snapshots, in this life
 	decided  map[Token]error
+	places   map[Token]log.Offset
+	texts    map[Token]string // of proposals under way
+	checked  int              // of applied
 }
 
 func newRig(t testing.TB, seed uint64, n int) *rig {
-	r := &rig{t: t, rng: rand.New(rand.NewPCG(seed, 7)), cut: make(map[partition.BrokerID]bool)}
+	r := &rig{t: t, watch: func() {}, rng: rand.New(rand.NewPCG(seed, 7)), cut: make(map[partition.BrokerID]bool)}
 	for _, v := range votersOf(n) {
 		h := &rigHost{rig: r, disk: logtest.NewDisk(log.NewMemFS())}
 		h.cfg = Config{Self: v.ID, Directory: directoryOf(byte(v.ID)), Dir: "quorum", FS: h.disk, Voters: votersOf(n)}
@@ -134,6 +138,7 @@ func (r *rig) run(limit time.Duration, good func() bool) {
 		}
 		r.now = e.at
 		e.do()
+		r.watch()
 	}
 }
 
@@ -144,7 +149,8 @@ func (r *rig) pass(d time.Duration) {
 }
 
 func (h *rigHost) start() {
-	h.applied, h.restored, h.decided = nil, 0, make(map[Token]error)
+	h.applied, h.restored, h.checked = nil, 0, 0
+	h.decided, h.places, h.texts = make(map[Token]error), make(map[Token]log.Offset), make(map[Token]string)
 	engine, err := OpenEngine(h.cfg, h)
 	require.NoError(h.rig.t, err)
 	h.engine = engine
@@ -217,7 +223,9 @@ func (h *rigHost) Restore(index log.Offset, state []byte) error {
 	return nil
 }
 
-func (h *rigHost) Decided(token Token, _ log.Offset, err error) { h.decided[token] = err }
+func (h *rigHost) Decided(token Token, index log.Offset, err error) {
+	h.decided[token], h.places[token] = err, index
+}
 
 func (h *rigHost) Wake(after time.Duration) {
 	h.wake++
@@ -247,11 +255,24 @@ func (r *rig) elect(limit time.Duration) *rigHost {
 	return r.leader()
 }
 
-// say proposes at whoever leads, until it is agreed on.
+// say has an entry agreed on, at whoever leads, at the first attempt that is taken.
 func (r *rig) say(text string) {
 	r.t.Helper()
-	h := r.elect(time.Minute)
-	h.settled(h.propose(text))
+	for range 100 {
+		h := r.elect(time.Minute)
+		var token Token
+		var err error
+		h.do(func() { token, err = h.engine.Propose([]byte(text)) })
+		if err != nil { // it hands the lead over, or has lost it
+			r.pass(10 * time.Millisecond)
+			continue
+		}
+		r.run(time.Minute, func() bool { _, ok := h.decided[token]; return ok })
+		if h.decided[token] == nil {
+			return
+		}
+	}
+	require.FailNow(r.t, "not agreed on", text)
 }
 
 // settled waits until it is decided what becomes of a proposal, for good.
