@@ -132,3 +132,45 @@ func TestObserverNamesTheVotersThatItWaitsFor(t *testing.T) {
 	r.alike(time.Minute)
 	require.Empty(t, o.engine.Status().Problem)
 }
+
+// A voter that is cut off from the others, and not from the observer, knows nothing new.
+func TestObserverLeavesAVoterThatIsCutOff(t *testing.T) {
+	cryptotest.SetGlobalRandom(t, 16)
+	r := newRig(t, 16, 3)
+	o := r.add(3)
+	r.startAll()
+	r.say("a")
+	r.alike(time.Minute)
+	source := o.engine.follow.source().ID
+	r.sever = func(from, to partition.BrokerID) bool {
+		return (from == source || to == source) && from != o.cfg.Self && to != o.cfg.Self
+	}
+	r.pass(10 * time.Second)
+	require.NotEqual(t, source, o.engine.follow.source().ID)
+	for r.leader() == nil || r.leader().cfg.Self == source {
+		r.pass(100 * time.Millisecond)
+	}
+	r.say("b")
+	begin := r.now
+	r.run(5*time.Second, func() bool { return o.applied[len(o.applied)-1] == "b" })
+	require.Less(t, r.now-begin, time.Second)
+}
+
+// The host of a broker that was let in has come further than its log: its state is not
+// that of the newest entry that this member has applied.
+func TestNoSnapshotOfAStateThatIsAhead(t *testing.T) {
+	r := newRig(t, 17, 1)
+	r.compact(300, 2)
+	h := r.hosts[0]
+	h.start()
+	r.say("a")
+	ahead := h.engine.applied + 20
+	h.engine.shown = ahead
+	for h.engine.applied < ahead {
+		h.settled(h.propose("an entry that the host has had before"))
+		if h.engine.applied < ahead {
+			require.Zero(t, h.engine.disk.snap.index)
+		}
+	}
+	require.Equal(t, ahead, h.engine.disk.snap.index, "of all that it has")
+}

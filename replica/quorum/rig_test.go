@@ -27,6 +27,7 @@ type rig struct {
 	trace  uint64 // of all that has happened
 	loss   int    // of how many messages one is lost; 0: none
 	cut    map[partition.BrokerID]bool
+	sever  func(from, to partition.BrokerID) bool
 	watch  func() // called after every event
 }
 
@@ -51,7 +52,7 @@ type rigHost struct {
 }
 
 func newRig(t testing.TB, seed uint64, n int) *rig {
-	r := &rig{t: t, watch: func() {}, rng: rand.New(rand.NewPCG(seed, 7)), cut: make(map[partition.BrokerID]bool)}
+	r := &rig{t: t, watch: func() {}, sever: func(_, _ partition.BrokerID) bool { return false }, rng: rand.New(rand.NewPCG(seed, 7)), cut: make(map[partition.BrokerID]bool)}
 	for _, v := range votersOf(n) {
 		h := &rigHost{rig: r, disk: logtest.NewDisk(log.NewMemFS())}
 		h.cfg = Config{Self: v.ID, Directory: directoryOf(byte(v.ID)), Dir: "quorum", FS: h.disk, Voters: votersOf(n)}
@@ -190,7 +191,7 @@ func (h *rigHost) do(input func()) {
 
 func (h *rigHost) Send(m Message) bool {
 	r, from := h.rig, h.engine
-	lost := r.loss > 0 && r.rng.IntN(r.loss) == 0 || r.cut[h.cfg.Self] || r.cut[m.To]
+	lost := r.loss > 0 && r.rng.IntN(r.loss) == 0 || r.cut[h.cfg.Self] || r.cut[m.To] || r.sever(h.cfg.Self, m.To)
 	r.note("send %d %d %x", h.cfg.Self, m.To, m.Bytes())
 	r.after(time.Duration(1+r.rng.IntN(5))*time.Millisecond, func() {
 		var answer []byte

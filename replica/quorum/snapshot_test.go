@@ -267,3 +267,41 @@ func TestRestartFromSnapshots(t *testing.T) {
 		})
 	}
 }
+
+// The receiver of a snapshot dies while it comes, or the sender does, or nothing that
+// says so arrives: it gets one in the end.
+func TestSnapshotThatWasInterrupted(t *testing.T) {
+	for _, who := range []string{"receiver", "sender", "nobody"} {
+		t.Run(who, func(t *testing.T) {
+			cryptotest.SetGlobalRandom(t, 15)
+			r := newRig(t, 15, 3)
+			r.compact(200<<10, 3)
+			r.startAll()
+			r.say("first")
+			away := r.hosts[r.elect(time.Minute).cfg.Self%3]
+			away.crash(false)
+			for i := range 30 {
+				r.say(fmt.Sprint(i, strings.Repeat("x", 50<<10)))
+			}
+			away.start()
+			r.run(time.Minute, func() bool { return away.engine.pulling != nil && len(away.engine.pulling.data) > 0 })
+			sender := r.leader()
+			switch who {
+			case "receiver":
+				away.crash(true)
+				away.start()
+			case "sender":
+				sender.crash(true)
+				r.pass(3 * time.Second)
+				sender.start()
+			case "nobody": // whatever tells of the failure is lost too
+				r.cut[away.cfg.Self] = true
+				r.pass(800 * time.Millisecond)
+				delete(r.cut, away.cfg.Self)
+			}
+			r.say("second")
+			r.alike(time.Minute)
+			require.Equal(t, 1, away.restored)
+		})
+	}
+}
