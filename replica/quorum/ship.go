@@ -236,6 +236,7 @@ func (e *Engine) gotPiece(m Message, answer []byte, err error) {
 		e.observed(snap)
 		return
 	}
+	p.msg.Snapshot = snap.metadata() // the voters as the snapshot itself has them
 	e.arrived = snap
 	e.fail(e.node.step(p.msg))
 }

@@ -2,7 +2,6 @@ package quorum
 
 import (
 	"fmt"
-
 	"path/filepath"
 	"sort"
 
