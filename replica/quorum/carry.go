@@ -58,6 +58,7 @@ func (e *Engine) carry(rd raft.Ready) error {
 		return err
 	}
 	e.note(rd)
+	e.passBarriers(rd.ReadStates)
 	if err := e.node.advance(rd); err != nil {
 		return err
 	}

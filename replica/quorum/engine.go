@@ -59,6 +59,7 @@ type Engine struct {
 	placed   []proposal // in rising order of term and index
 	decided  []decision // of the Ready under way
 	changing bool       // one of the proposals is a change of the voters
+	barriers []barrier  // in the order of their calls
 	lost     []Message  // that the host could not take
 
 	strangers []stranger
@@ -315,6 +316,27 @@ func (e *Engine) propose(data []byte) (Token, error) {
 	}
 	e.tokens++
 	e.unplaced = append(e.unplaced, proposal{token: e.tokens, term: term})
+	return e.tokens, nil
+}
+
+// ReadBarrier asks whether this voter still leads: [Host.Decided] tells, with an index
+// that has been applied here, once a majority has confirmed it since. Whatever any voter
+// was told to be agreed on before the call is known here then. The error, at once or
+// then, is [ErrNotLeader] or [ErrClosed].
+func (e *Engine) ReadBarrier() (Token, error) {
+	if e.err != nil {
+		return 0, ErrClosed
+	}
+	if e.node == nil || !e.status.Leading {
+		return 0, ErrNotLeader
+	}
+	var name [16]byte
+	rand.Read(name[:]) // never fails; an answer to an earlier barrier must not fit this one
+	if err := e.node.readIndex(name[:]); e.fail(err) {
+		return 0, ErrClosed
+	}
+	e.tokens++
+	e.barriers = append(e.barriers, barrier{token: e.tokens, name: name})
 	return e.tokens, nil
 }
 

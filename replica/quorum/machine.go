@@ -146,6 +146,10 @@ func (m *machine) progress(id uint64) (match uint64, active bool) {
 	return match, active
 }
 
+func (m *machine) readIndex(name []byte) error {
+	return m.fenced(func() error { m.node.ReadIndex(name); return nil })
+}
+
 func (m *machine) transfer(id uint64) error {
 	return m.fenced(func() error { m.node.TransferLeader(id); return nil })
 }

@@ -54,6 +54,13 @@ func (q *Quorum) Transfer(ctx context.Context, to partition.BrokerID) error {
 	}
 }
 
+// ReadBarrier returns once it is sure that this voter leads, and has applied all that
+// anybody was told to be agreed on before the call; see [Engine.ReadBarrier].
+func (q *Quorum) ReadBarrier(ctx context.Context) error {
+	_, err := q.give(ctx, order{barrier: true, done: make(chan outcome, 1)})
+	return err
+}
+
 func (q *Quorum) give(ctx context.Context, o order) (log.Offset, error) {
 	select {
 	case q.orders <- o:

@@ -144,15 +144,22 @@ func (r *runner) propose(s *submission) {
 type order struct {
 	change   *Change // nil: hand the lead over
 	transfer partition.BrokerID
+	barrier  bool         // neither: confirm that this voter leads
 	done     chan outcome // has room for one
 }
 
 func (r *runner) order(o order) {
-	if o.change == nil {
+	var token Token
+	var err error
+	switch {
+	case o.barrier:
+		token, err = r.engine.ReadBarrier()
+	case o.change != nil:
+		token, err = r.engine.ChangeVoters(*o.change)
+	default:
 		o.done <- outcome{err: r.engine.Transfer(o.transfer)}
 		return
 	}
-	token, err := r.engine.ChangeVoters(*o.change)
 	if err != nil {
 		o.done <- outcome{err: err}
 		return
