@@ -100,9 +100,6 @@ func (c *Client) CreateTopic(ctx context.Context, cfg TopicConfig) error {
 	if cfg.Name == control.OffsetsTopic {
 		return fmt.Errorf("samsa: create topic %q: %w: the name is Samsa's own", cfg.Name, ErrInvalidTopic)
 	}
-	if err := cfg.Unimplemented(); err != nil {
-		return fmt.Errorf("samsa: create topic %q: %w", cfg.Name, err)
-	}
 	return c.cluster.createTopic(ctx, cfg)
 }
 

@@ -197,7 +197,7 @@ func (c *cluster) Topic(ctx context.Context, name string) (produce.Topic, error)
 	if err != nil {
 		return produce.Topic{}, fmt.Errorf("topic %q: %w: %w", name, ErrUnknownTopic, err)
 	}
-	return produce.Topic{ID: t.ID, Partitions: len(t.Partitions), MaxBatchBytes: t.Config.MaxBatchBytes}, nil
+	return produce.Topic{ID: t.ID, Partitions: len(t.Partitions), MaxBatchBytes: t.Config.MaxBatchBytes, Keyed: t.Config.Compact}, nil
 }
 
 // Produce implements [produce.Cluster].

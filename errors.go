@@ -65,6 +65,10 @@ var (
 	// broker's clock. Retention goes by it: set it right, or leave it to be now.
 	ErrInvalidTimestamp error = partition.InvalidTimestamp
 
+	// ErrMissingKey: the topic keeps the newest record of each key, and the record has
+	// none. Give it one; an empty key is a key.
+	ErrMissingKey error = partition.MissingKey
+
 	// ErrUnsupported: this release cannot do that; the text names it.
 	ErrUnsupported error = partition.Unsupported
 

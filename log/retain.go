@@ -207,6 +207,7 @@ func (l *Log) dropBelow(start Offset) error {
 	gone := st.segments[:n]
 	st.segments = st.segments[n:]
 	st.hints = hints{}
+	st.tail.forget(start)
 	if st.warm != nil && st.warm.base < start {
 		st.warm = nil
 	}

@@ -192,3 +192,21 @@ func shiftTimes(dst, records []byte, by int64) []byte {
 	}
 	return dst
 }
+
+// CheckKeys tells whether each record of a checked batch has a key, as records do
+// that are to be compacted. The error matches [ErrCorrupt].
+func (b Batch) CheckKeys() error {
+	records, err := b.section()
+	if err != nil {
+		return err
+	}
+	for r, err := range recordHeads(b, records) {
+		if err != nil {
+			return err
+		}
+		if r.key == nil {
+			return badBatch("a record without a key")
+		}
+	}
+	return nil
+}

@@ -169,6 +169,7 @@ func (l *Log) swap(cuts int, run []*segment, made rewritten, removed Offset) err
 	i = slices.Index(st.segments, run[0])
 	st.segments = slices.Concat(st.segments[:i], []*segment{made.segment}, st.segments[i+len(run):])
 	st.hints = hints{}
+	st.tail.forget(made.end)
 	st.unsealed = true
 	if slices.Contains(run, st.warm) {
 		st.warm = nil

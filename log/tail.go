@@ -144,6 +144,23 @@ func (t *tail) dropLast() {
 	t.chunks = t.chunks[:n]
 }
 
+// forget drops what lies below an offset as a whole: it was removed, or is another on
+// the disk.
+func (t *tail) forget(below Offset) {
+	m := t.memory
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	n := 0
+	for n < len(t.chunks) && t.chunks[n].end <= below && !t.chunks[n].filling {
+		t.chunks[n].unlink()
+		m.held -= t.chunks[n].held
+		n++
+	}
+	t.chunks = slices.Delete(t.chunks, 0, n)
+}
+
 // clear drops everything; after the last time nothing more is taken.
 func (t *tail) clear(last bool) {
 	m := t.memory

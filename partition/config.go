@@ -1,7 +1,6 @@
 package partition
 
 import (
-	"errors"
 	"fmt"
 	"strings"
 	"time"
@@ -163,20 +162,6 @@ func (c TopicConfig) Validate() error {
 	}
 	if len(errs) > 0 {
 		return &Error{Code: InvalidTopic, Text: oneLine(errs)}
-	}
-	return nil
-}
-
-// Unimplemented reports what c asks for that this release takes no notice of, or
-// nil. The error matches [Unsupported]. The defaults are never refused: they keep
-// more than they promise to.
-func (c TopicConfig) Unimplemented() error {
-	var errs []error
-	if c.Compact {
-		errs = append(errs, errors.New("Compact is not in this release"))
-	}
-	if len(errs) > 0 {
-		return &Error{Code: Unsupported, Text: oneLine(errs)}
 	}
 	return nil
 }

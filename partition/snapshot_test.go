@@ -54,7 +54,7 @@ func TestSnapshotGolden(t *testing.T) {
 	}}})
 	const want = "01" + "0000000000000102" + "01" + // version, offset, count
 		"01" + "00000003" + "0000000000000102" + "03613a31" + "0172" +
-		"aa000000000000000000000000000001" + "bb000000000000000000000000000002" + "01" + "00"
+		"aa000000000000000000000000000001" + "bb000000000000000000000000000002" + "01" + "00" + "00"
 	require.Equal(t, want, hex.EncodeToString(table.Snapshot()))
 	require.Equal(t, "01"+"0000000000000000"+"00", hex.EncodeToString(NewTable().Snapshot()))
 }

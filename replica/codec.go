@@ -12,8 +12,8 @@ const (
 	maxReplicas   = 1 << 10 // of one partition
 
 	idBytes     = 16 + 4
-	fetchBytes  = idBytes + 4 + 8 + 4 + 8 + 8 + 4 + 8
-	answerBytes = idBytes + 2 + 1 + 4 + 8 + 8 + 8 + 8
+	fetchBytes  = idBytes + 4 + 8 + 4 + 8 + 8 + 4 + 8 + 8
+	answerBytes = idBytes + 2 + 1 + 4 + 8 + 8 + 8 + 8 + 8
 	memberBytes = 4 + 8
 )
 
@@ -36,6 +36,7 @@ func (m *FetchRequest) Encode(w *wire.Writer) {
 		w.Int64(int64(p.Start))
 		w.Int32(p.MaxBytes)
 		w.Int64(int64(p.HighWatermark))
+		w.Int64(int64(p.Removed))
 	}
 }
 
@@ -63,6 +64,7 @@ func DecodeFetchRequest(b []byte) (FetchRequest, error) {
 			Start:         log.Offset(r.Int64()),
 			MaxBytes:      r.Int32(),
 			HighWatermark: log.Offset(r.Int64()),
+			Removed:       log.Offset(r.Int64()),
 		}
 	}
 	return m, r.Done()
@@ -82,6 +84,7 @@ func (m *FetchResponse) Encode(w *wire.Writer) {
 		w.Int64(int64(p.HighWatermark))
 		w.Int64(int64(p.Start))
 		w.Int64(int64(p.End))
+		w.Int64(int64(p.Removed))
 	}
 }
 
@@ -102,6 +105,7 @@ func DecodeFetchResponse(b []byte) (FetchResponse, error) {
 			HighWatermark:  log.Offset(r.Int64()),
 			Start:          log.Offset(r.Int64()),
 			End:            log.Offset(r.Int64()),
+			Removed:        log.Offset(r.Int64()),
 		}
 	}
 	return m, r.Done()

@@ -21,6 +21,8 @@ type LeaderConfig struct {
 	Peers     []Peer // the other replicas
 
 	Start, End, Flushed, HighWatermark log.Offset
+
+	Removed log.Offset // below which tombstones may be missing from the log
 }
 
 // A Leader is the deciding half of a leading replica, for one leader epoch.
@@ -37,6 +39,7 @@ type Leader struct {
 	minISR int
 
 	start   log.Offset
+	removed log.Offset // below which tombstones may be missing
 	end     log.Offset
 	flushed log.Offset
 	high    log.Offset // the high watermark; it never goes down
@@ -54,7 +57,7 @@ func NewLeader(now time.Time, c LeaderConfig) *Leader {
 	l := &Leader{
 		id: c.ID, self: c.Self, selfEpoch: c.SelfEpoch, synced: c.Synced, lag: c.Lag,
 		state: c.State, minISR: c.MinISR,
-		start: c.Start, end: c.End, begin: c.End,
+		start: c.Start, removed: c.Removed, end: c.End, begin: c.End,
 		flushed:   min(c.Flushed, c.End),
 		high:      min(max(c.HighWatermark, c.Start), c.End),
 		followers: followersOf(&c.State, c.Self, nil, c.End),
@@ -80,6 +83,7 @@ func (l *Leader) Step(now time.Time, in Input) Output {
 		l.flushed = max(l.flushed, min(in.End, l.end))
 	case Started:
 		l.start = max(l.start, min(in.Start, l.high))
+		l.removed = max(l.removed, in.Removed)
 	case Fetched:
 		out.Fetch = l.fetched(now, in)
 		out.Propose = l.propose(now, false)

@@ -16,6 +16,7 @@ type topic struct {
 	name     string
 	id       partition.UUID
 	maxBatch int
+	keyed    bool                     // records without a key are refused
 	queues   atomic.Pointer[[]*queue] // by partition; replaced when there are more
 	sticky   atomic.Int32
 	asked    atomic.Int64 // when the cluster was last asked for it, in Unix nanoseconds

@@ -177,7 +177,7 @@ func TestAdministration(t *testing.T) {
 			require.Equal(t, partition.ChangeResponse{Offset: k.offset + 1}, k.alterTopic(id, partition.TopicConfig{Retention: -1}))
 			require.Equal(t, partition.InvalidTopic, k.alterTopic(id, partition.TopicConfig{Durability: partition.Unsynced}).(partition.ChangeResponse).Code)
 			require.Equal(t, partition.InvalidTopic, k.alterTopic(id, partition.TopicConfig{MinISR: 4}).(partition.ChangeResponse).Code)
-			require.Equal(t, partition.Unsupported, k.alterTopic(id, partition.TopicConfig{Compact: true}).(partition.ChangeResponse).Code)
+			require.Equal(t, partition.OK, k.alterTopic(id, partition.TopicConfig{Compact: true}).(partition.ChangeResponse).Code)
 		},
 		want: state{Replicas: ids(1, 2, 3), ISR: ids(1, 2, 3), Leader: 1},
 	}, {

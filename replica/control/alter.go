@@ -139,9 +139,6 @@ func (r *alterTopic) judge(p *plan) (Reply, bool) {
 	if err := cfg.Validate(); err != nil {
 		return r.refuse(partition.InvalidTopic, "%s", textOf(err)), true
 	}
-	if err := cfg.Unimplemented(); err != nil {
-		return r.refuse(partition.Unsupported, "%s", textOf(err)), true
-	}
 	if cfg.MinISR > topic.Config.MinISR {
 		for n, s := range topic.Partitions {
 			if len(s.ISR) < cfg.MinISR {

@@ -99,9 +99,6 @@ func (r *create) settled(p *plan, brokers []partition.Broker) (cfg partition.Top
 	if err := cfg.Validate(); err != nil {
 		return cfg, 0, r.refuse(partition.InvalidTopic, textOf(err)), false
 	}
-	if err := cfg.Unimplemented(); err != nil && !internal {
-		return cfg, 0, r.refuse(partition.Unsupported, textOf(err)), false
-	}
 	return cfg, replicas, Reply{}, true
 }
 

@@ -233,6 +233,16 @@ func (n *Node) arrived(r *Replica) error {
 	return nil
 }
 
+// anew notes that this copy is about to be made anew: what it acknowledged before
+// speaks for nothing until it is in the ISR again.
+func (r *Replica) anew() error {
+	if err := writePartition(r.node.cfg.FS, r.dir, label{id: r.id, topic: r.topic, behind: true}); err != nil {
+		return err
+	}
+	r.behind.Store(true)
+	return nil
+}
+
 // takeFound takes a partition that was there; a damaged one stays.
 func (n *Node) takeFound(id partition.ID) (found, bool) {
 	n.mu.Lock()

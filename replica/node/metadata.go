@@ -34,7 +34,7 @@ func (n *Node) Apply(index log.Offset, data []byte) {
 		n.pending[id] = true
 	}
 	n.noteGone(changes.Partitions)
-	if len(changes.Brokers) > 0 {
+	if len(changes.Brokers) > 0 || len(changes.Topics) > 0 {
 		n.allPending = true
 	}
 	if n.someoneStops() {
@@ -70,6 +70,8 @@ func (n *Node) Restore(index log.Offset, state []byte) error {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	*n.table = *table // the controller has the pointer
+	// A topic that was deleted meanwhile is in no record that comes.
+	n.noteGone(slices.Concat(slices.Collect(maps.Keys(n.replicas)), slices.Collect(maps.Keys(n.found))))
 	for id := range n.replicas {
 		n.pending[id] = true
 	}
@@ -181,6 +183,7 @@ func (n *Node) assign(id partition.ID) {
 		n.replicas[id] = r
 		n.mu.Unlock()
 	}
+	r.compacted.Store(topic.Config.Compact)
 	if r.behind.Load() && o.registered && inISR {
 		if err := n.arrived(r); err != nil {
 			n.Fail(err)

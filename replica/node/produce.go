@@ -26,6 +26,9 @@ func (n *Node) Produce(ctx context.Context, req partition.ProduceRequest, batch 
 	if code == partition.OK && batch.MaxTimestamp() > time.Now().Add(partition.MaxAhead).UnixMilli() {
 		code = partition.InvalidTimestamp
 	}
+	if code == partition.OK && r.compacted.Load() && batch.CheckKeys() != nil {
+		code = partition.MissingKey
+	}
 	if code != partition.OK {
 		return n.refusal(req.ID, code)
 	}
