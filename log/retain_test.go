@@ -213,7 +213,7 @@ func TestReadersGoOnWhileTheirSegmentIsRemoved(t *testing.T) {
 				if err == nil && len(data) == 0 && at < l.Start() {
 					continue
 				}
-				if r, ok := err.(*log.RangeError); ok && r.Want < l.Start() { //nolint:errorlint // as it is returned
+				if r, ok := err.(*log.RangeError); ok && r.Want < l.Start() {
 					continue
 				}
 				if err != nil {

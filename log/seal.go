@@ -188,6 +188,6 @@ func (l *Log) sealOne(s *segment) error {
 
 // endOf returns where a sealed segment ends: where the next one begins. The log's
 // mutex is held.
-func (st *state) endOf(s *segment) Offset {
-	return st.segments[findSegment(st.segments, s.base)+1].base
+func (s *state) endOf(sealed *segment) Offset {
+	return s.segments[findSegment(s.segments, sealed.base)+1].base
 }

@@ -106,7 +106,7 @@ func (x *inspection) hints() ([]*CorruptError, error) {
 			continue
 		}
 		index, found, err := readSealed(x.fsys, s, w.pos)
-		reason := ""
+		var reason string
 		switch {
 		case err != nil:
 			return nil, err
