@@ -233,15 +233,22 @@ func TestCompactIsThrottledAndStopped(t *testing.T) {
 }
 
 func TestCompactSurvivesACrashAtEveryChangeOfTheDisk(t *testing.T) {
+	cfg := log.CompactConfig{TombstoneAge: time.Second}
+	base := logtest.NewDisk(log.NewMemFS())
+	written := newKeyedLog(t, open(t, base, "d", compactSegments), 1)
+	written.write(60)
+	_, err := written.compact(10_000, cfg)
+	require.NoError(t, err)
+	written.write(60)
+	base.Fail(logtest.ErrCrashed)
+	_ = written.Close()
+	base.Revive()
 	for _, mode := range crashModes {
-		for n := 1; ; n++ {
-			d := logtest.NewDisk(log.NewMemFS())
-			k := newKeyedLog(t, open(t, d, "d", compactSegments), int64(n%5))
-			k.write(60)
-			cfg := log.CompactConfig{TombstoneAge: time.Second}
-			_, err := k.compact(10_000, cfg)
+		for n := 1; ; n += 1 + 6/share(7) {
+			d, err := base.Clone("d", log.NewMemFS())
 			require.NoError(t, err)
-			k.write(60)
+			k := newKeyedLog(t, open(t, d, "d", compactSegments), int64(n))
+			k.all, k.clock = slices.Clone(written.all), written.clock
 			end := k.End()
 			d.Crash(n)
 			_, err = k.compact(20_000, cfg)
