@@ -116,7 +116,8 @@ func (r *repair) mend(last *segment, w *walk) error {
 		return WriteFile(r.fsys, filepath.Join(r.dir, name), magic, version, b)
 	}
 	b := r.bounds
-	if r.badBounds != nil || b.start > r.End || r.missingFront() {
+	b.cleaned = min(b.cleaned, r.End) // what is written behind it was seen by no compaction
+	if r.badBounds != nil || b != r.bounds || b.start > r.End || r.missingFront() {
 		b.start = min(max(b.start, r.segments[0].base), r.End)
 		if r.badBounds != nil {
 			b.removed = r.End // nothing is known of tombstones: whoever lags begins anew

@@ -26,6 +26,9 @@ func (l *Log) Truncate(end Offset) error {
 			return err
 		}
 		end = place.end
+		if err := l.soil(end); err != nil {
+			return err
+		}
 		if err := l.cut(place); err != nil {
 			return l.fail(err)
 		}
@@ -40,6 +43,15 @@ func (l *Log) Truncate(end Offset) error {
 		return l.recallProducers(-1)
 	}
 	return nil
+}
+
+// soil says that no compaction has seen the keys from an offset on. What is written
+// there next would else count as compacted, and a tombstone might go before what it
+// deletes.
+func (l *Log) soil(from Offset) error {
+	b := l.bounds
+	b.cleaned = min(b.cleaned, from)
+	return l.saveBounds(b)
 }
 
 // findCut returns the place of the batch that holds end. It checks all before it in
