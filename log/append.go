@@ -202,6 +202,10 @@ func (l *Log) base() Offset {
 
 // begin makes the files of a log that has none: the flushed end first.
 func (l *Log) begin(base Offset) error {
+	if err := l.acquire(); err != nil { // the flushed end is not the writer's own
+		return err
+	}
+	defer l.release()
 	if l.slots == nil {
 		if err := l.syncMissing(); err != nil {
 			return err
@@ -210,9 +214,7 @@ func (l *Log) begin(base Offset) error {
 		if err != nil {
 			return l.failFinal(err)
 		}
-		l.mu.Lock()
 		l.slots = w
-		l.mu.Unlock()
 	}
 	if l.slots.last.end != base { // an earlier attempt got this far, and no further
 		if err := errors.Join(l.slots.write(startSlot(base)), l.slots.sync(l.cfg.Now())); err != nil {
@@ -259,10 +261,13 @@ func (l *Log) addSegment(base Offset) error {
 	if err != nil {
 		return err
 	}
-	s.file = f
 	l.unsynced = true
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	if err := l.state.usable(); err != nil { // nobody would close it
+		return errors.Join(err, f.Close())
+	}
+	s.file = f
 	n := len(l.state.segments)
 	l.state.segments = append(l.state.segments[:n:n], s)
 	l.state.unsealed = l.state.unsealed || n > 0

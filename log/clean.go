@@ -75,8 +75,8 @@ type Compaction struct {
 	More bool
 }
 
-// errMoved ends a pass over segments that are not there any more.
-var errMoved = errors.New("log: cut while it was compacted")
+// errMoved ends a look at segments that are not there any more.
+var errMoved = errors.New("log: cut or compacted while it was read")
 
 // Compact makes one pass over the full segments below UpTo, if it pays: of records
 // with one key it leaves the newest, of tombstones those that are young. Offsets stay

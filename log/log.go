@@ -94,6 +94,7 @@ type Log struct {
 	fsys FS
 	dir  string
 	cfg  Config
+	view bool // see View
 
 	// start, end and flushed bound what the log holds; flushed is at most end.
 	// They are written under mu and read anywhere.
@@ -359,12 +360,28 @@ func (l *Log) syncDir() error {
 // was cut would come back, behind what is written now or in front of it.
 func (l *Log) syncFound() error {
 	if a := l.active; l.unsure && a != nil {
-		if err := a.file.Sync(); err != nil {
+		file, err := l.hold(a)
+		if err != nil {
+			return err
+		}
+		defer l.done(a)
+		if err := file.Sync(); err != nil {
 			return l.fail(err)
 		}
 	}
 	l.unsure = false
 	return nil
+}
+
+// hold returns the file of the active segment, which Close leaves open until done.
+func (l *Log) hold(s *segment) (File, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if err := l.state.usable(); err != nil {
+		return nil, err
+	}
+	s.pin()
+	return s.file, nil
 }
 
 // setEpochs replaces the cache.

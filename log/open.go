@@ -54,12 +54,16 @@ func Open(fsys FS, dir string, cfg Config) (*Log, Recovery, error) {
 // If the other process cuts or removes what View or a later Read is looking at,
 // they may return a [*CorruptError] or fs.ErrNotExist; then call View again.
 func View(fsys FS, dir string, cfg Config) (*Log, Recovery, error) {
+	l := newLog(fsys, dir, cfg)
+	l.view, l.state.err = true, ErrReadOnly
+	// Before the names: a flushed end may name none but segments that are among them.
+	// What is wrong with it is found again.
+	l.slots, _ = openSlots(fsys, dir, l.cfg.Now())
 	names, err := fsys.ReadDir(dir)
 	if err != nil {
+		(&opening{log: l}).abandon()
 		return nil, Recovery{}, err
 	}
-	l := newLog(fsys, dir, cfg)
-	l.state.err = ErrReadOnly
 	return l.recover(&opening{log: l, view: true, recovery: Recovery{CutAt: -1}}, names)
 }
 
@@ -91,6 +95,9 @@ const (
 // Reported says that those who count on this log know that a recovery has cut
 // bytes: later ones report a loss of their own alone. It overlaps anything.
 func (l *Log) Reported() error {
+	if l.view {
+		return ErrReadOnly
+	}
 	err := l.fsys.Remove(filepath.Join(l.dir, lostFile))
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil

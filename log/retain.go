@@ -1,6 +1,10 @@
 package log
 
-import "time"
+import (
+	"errors"
+	"io/fs"
+	"time"
+)
 
 // A Retention says how much of a log is kept. Whole segments leave, oldest first.
 type Retention struct {
@@ -79,6 +83,9 @@ func (l *Log) describe(s *segment) (size int64, d digest, err error) {
 	l.mu.Unlock()
 	defer l.done(s)
 	file, size, err := l.open(s)
+	if l.gone(s, err) {
+		return 0, newDigest(), nil
+	}
 	if err != nil {
 		return 0, digest{}, err
 	}
@@ -98,6 +105,13 @@ func (l *Log) describe(s *segment) (size int64, d digest, err error) {
 		s.digest, s.digested, s.seal = found.digest, true, found
 	}
 	return size, s.digest, nil
+}
+
+// gone tells whether an error is no more than that a segment was removed meanwhile.
+func (l *Log) gone(s *segment, err error) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return s.dead && errors.Is(err, fs.ErrNotExist)
 }
 
 // Size returns the bytes of all batches. It overlaps anything.
@@ -121,6 +135,9 @@ func (l *Log) Roll() error {
 	err := l.state.usable()
 	l.mu.Unlock()
 	if err != nil {
+		return err
+	}
+	if err := l.syncFound(); err != nil {
 		return err
 	}
 	return l.roll()

@@ -60,11 +60,12 @@ func (p *pass) rewrite(c compaction, run []*segment, end Offset) (stats compactS
 	l := p.l
 	size := int64(0)
 	for _, s := range run {
-		if err := l.pinOpen(s, p.cuts); err != nil {
+		n, err := l.pinOpen(s, p.cuts)
+		if err != nil {
 			return stats, err
 		}
 		defer l.done(s)
-		size += s.size
+		size += n
 	}
 	base := run[0].base
 	made := rewritten{&segment{base: base, path: segmentPath(l.dir, base), digest: newDigest(), digested: true}, end}
@@ -76,29 +77,29 @@ func (p *pass) rewrite(c compaction, run []*segment, end Offset) (stats compactS
 	r := newRewriter(c, base, size)
 	err = p.write(r, run, made)
 	if err == nil && (r.stats.changed || len(run) > 1) {
-		err = l.swap(p.cuts, run, made, r.stats.removedBelow)
-		if err == nil {
-			return r.stats, nil
+		var placed bool
+		if placed, err = l.swap(p.cuts, run, made, r.stats.removedBelow); placed {
+			return r.stats, err
 		}
 	}
 	// Written in vain. If that fails too, the next Open removes it.
 	return r.stats, errors.Join(err, made.file.Close(), ignoreAbsent(l.fsys.Remove(temp)))
 }
 
-// pinOpen keeps the file of a segment open until done, from now on.
-func (l *Log) pinOpen(s *segment, cuts int) error {
+// pinOpen keeps the file of a segment open until done, from now on, and returns the
+// bytes of batches in it.
+func (l *Log) pinOpen(s *segment, cuts int) (size int64, err error) {
 	l.mu.Lock()
 	if l.state.cuts != cuts || s.dead {
 		l.mu.Unlock()
-		return errMoved
+		return 0, errMoved
 	}
 	s.pin()
 	l.mu.Unlock()
-	_, _, err := l.open(s)
-	if err != nil {
+	if _, size, err = l.open(s); err != nil {
 		l.done(s)
 	}
-	return err
+	return size, err
 }
 
 // write writes what is left of a run of segments, and syncs it.
@@ -142,27 +143,27 @@ func (p *pass) write(r *rewriter, run []*segment, made rewritten) error {
 }
 
 // swap puts a segment that is complete and synced in the place of a run of others,
-// whose files are open and pinned.
-func (l *Log) swap(cuts int, run []*segment, made rewritten, removed Offset) error {
+// whose files are open and pinned. placed: it is one of the log, whatever the error.
+func (l *Log) swap(cuts int, run []*segment, made rewritten, removed Offset) (placed bool, err error) {
 	if err := l.acquire(); err != nil {
-		return err
+		return false, err
 	}
 	defer l.release()
 	// What recovery scans must not be what is swapped.
 	if err := l.settle(); err != nil {
-		return err
+		return false, err
 	}
 	i := l.findRun(cuts, run)
 	if i < 0 {
-		return errMoved
+		return false, errMoved
 	}
 	b := l.bounds
 	b.removed = max(b.removed, removed)
 	if err := l.saveBounds(b); err != nil {
-		return err
+		return false, err
 	}
 	if err := l.swapFiles(run, made); err != nil {
-		return err
+		return false, err
 	}
 	l.mu.Lock()
 	st := &l.state
@@ -180,9 +181,9 @@ func (l *Log) swap(cuts int, run []*segment, made rewritten, removed Offset) err
 	l.done(made.segment)
 	_ = closeAll(files)
 	if err := l.removeAside(run); err != nil {
-		return err // the next Open removes it
+		return true, err // the next Open removes it
 	}
-	return l.sealFull()
+	return true, l.sealFull()
 }
 
 // removeAside does step 5.

@@ -76,11 +76,13 @@ func (l *Log) fill(file File, end, ahead, n int64) (int64, error) {
 // trim cuts off the zeros of a segment that is to take no more batches, durably, so
 // that no sealed segment has any after any crash.
 func (l *Log) trim(s *segment) error {
-	l.mu.Lock()
-	err, file := l.state.usable(), s.file
-	l.mu.Unlock()
-	if err != nil || s.ahead <= s.size {
+	file, err := l.hold(s)
+	if err != nil {
 		return err
+	}
+	defer l.done(s)
+	if s.ahead <= s.size {
+		return nil
 	}
 	if err := file.Truncate(s.size); err != nil {
 		return err
