@@ -10,8 +10,8 @@ import (
 // the offset of its first record. b stays as it is: offset and epoch go into the
 // copy. Whoever calls has checked b; only its length is looked at again.
 //
-// An epoch older than the last matches [ErrOutOfOrder], a batch above the limit
-// [ErrTooLarge]. An error that does not match [ErrFailed] left the log as it was,
+// An epoch older than the last matches [ErrOutOfOrder], as do more records than
+// there are offsets left, and a batch above the limit [ErrTooLarge]. An error that does not match [ErrFailed] left the log as it was,
 // and may pass: a disk may have room again.
 func (l *Log) Append(epoch Epoch, b Batch) (first Offset, err error) {
 	whole, rest, err := SplitBatch(b)
@@ -31,6 +31,9 @@ func (l *Log) Append(epoch Epoch, b Batch) (first Offset, err error) {
 		return 0, fmt.Errorf("%w: epoch %d after %d", ErrOutOfOrder, epoch, last)
 	}
 	first = l.End()
+	if first+count < 0 {
+		return 0, fmt.Errorf("%w: no offset is left for %d records from %d on", ErrOutOfOrder, count, first)
+	}
 	before := l.state.epochs
 	if err = l.prepare(epochs{{epoch, first}}, len(b), first+count-1); err == nil {
 		err = l.write(b, first, first+count, epoch)
@@ -89,10 +92,7 @@ func (l *Log) forgetEpochs(before, starts epochs) {
 // checkRun checks batches that are to follow end, and returns the epochs that
 // begin in them.
 func (l *Log) checkRun(batches []byte, end Offset) (starts epochs, next Offset, err error) {
-	last := NoEpoch
-	if end > l.Start() {
-		last, _ = l.EpochAt(end - 1)
-	}
+	last, _ := l.epochs().at(end - 1) // removed or not
 	next = end
 	for rest := batches; len(rest) > 0; {
 		var b Batch

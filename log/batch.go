@@ -99,7 +99,7 @@ func (b Batch) Check() error {
 		return badBatch("attributes")
 	case b.lastDelta() < 0 || b.Count() < 0 || int64(b.Count()) > int64(b.lastDelta())+1:
 		return badBatch("counts")
-	case b.First() < 0 || b.First()+Offset(b.lastDelta()) < 0:
+	case b.First() < 0 || b.Next() < 0: // the end must be an offset too
 		return badBatch("offset")
 	}
 	if b.Count() == 0 {

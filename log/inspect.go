@@ -34,6 +34,9 @@ func inspect(fsys FS, dir string) (*inspection, error) {
 	if err := x.readSmall(); err != nil {
 		return nil, err
 	}
+	if x.bounds.reset {
+		return x, nil // all there is is to be forgotten
+	}
 	o := opening{log: &Log{fsys: fsys, dir: dir, bounds: x.bounds}, view: true}
 	if _, err := o.tidy(names); err != nil {
 		return nil, err

@@ -51,7 +51,7 @@ func Open(fsys FS, dir string, cfg Config) (*Log, Recovery, error) {
 // batches are not whole yet, the log ends before them. Calls that would write return
 // [ErrReadOnly].
 //
-// If the other process cuts or removes what View or a later Read is looking at,
+// If the other process cuts, compacts or removes what View or a later Read is looking at,
 // they may return a [*CorruptError] or fs.ErrNotExist; then call View again.
 func View(fsys FS, dir string, cfg Config) (*Log, Recovery, error) {
 	l := newLog(fsys, dir, cfg)
@@ -93,7 +93,8 @@ const (
 )
 
 // Reported says that those who count on this log know that a recovery has cut
-// bytes: later ones report a loss of their own alone. It overlaps anything.
+// bytes: later ones report a loss of their own alone. On a [View] it is
+// [ErrReadOnly]. It overlaps anything.
 func (l *Log) Reported() error {
 	if l.view {
 		return ErrReadOnly
@@ -166,6 +167,9 @@ func (o *opening) run(names []string) error {
 	if l.bounds.reset {
 		if err := o.reset(); err != nil {
 			return err
+		}
+		if o.view {
+			return nil // Close closes the flushed end
 		}
 		known = true
 	}

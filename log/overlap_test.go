@@ -178,3 +178,19 @@ func TestAViewReportsNothing(t *testing.T) {
 	require.NoError(t, err)
 	require.True(t, r.Lost)
 }
+
+func TestWhatACutHasLeftUnsyncedDoesNotComeBackBehindARoll(t *testing.T) {
+	d := cutAndKilled(t, log.Config{})
+	l := open(t, d, "d", log.Config{})
+	require.NoError(t, l.Roll())
+	appendTo(t, l, 1, "C")
+	_, err := l.Flush()
+	require.NoError(t, err)
+	d.Fail(errDied)
+	_ = l.Close()
+	require.NoError(t, d.PowerFailKeeping(0, nil))
+	r, err := log.Verify(d, "d")
+	require.NoError(t, err)
+	require.Empty(t, r.Damage)
+	require.Equal(t, []string{"a", "b", "C"}, values(t, open(t, d, "d", log.Config{}), 0))
+}

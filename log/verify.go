@@ -27,6 +27,9 @@ func Verify(fsys FS, dir string) (Report, error) {
 	if err != nil {
 		return Report{}, err
 	}
+	if x.bounds.reset {
+		return Report{Start: x.bounds.start, End: x.bounds.start}, nil
+	}
 	var r Report
 	for _, err := range []error{x.badBounds, x.badEpochs, x.badSlot} {
 		if err == nil || len(x.segments) == 0 {
