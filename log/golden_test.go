@@ -3,6 +3,7 @@ package log
 import (
 	"fmt"
 	"os"
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -36,6 +37,19 @@ func readGolden(t *testing.T, name string) []byte {
 	b, err := os.ReadFile("testdata/golden/" + name)
 	require.NoError(t, err)
 	return b
+}
+
+// readGoldenHex returns the hex of a file in which what follows a # is a comment.
+func readGoldenHex(t *testing.T, name string) string {
+	t.Helper()
+	var out strings.Builder
+	for line := range strings.Lines(string(readGolden(t, name+".hex"))) {
+		line, _, _ = strings.Cut(line, "#")
+		for _, part := range strings.Fields(line) {
+			out.WriteString(part)
+		}
+	}
+	return out.String()
 }
 
 func buildGolden(codec Compression) Batch {
