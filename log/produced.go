@@ -159,11 +159,7 @@ func (l *Log) recallProducers(empty Offset) error {
 
 // readSnapshot returns nil for one that is damaged, which is removed.
 func (l *Log) readSnapshot(at Offset) (*producers, error) {
-	b, err := ReadFile(l.fsys, snapshotPath(l.dir, at), snapshotMagic, snapshotVersion)
-	var t *producers
-	if err == nil {
-		t, err = decodeProducers(b, at)
-	}
+	t, err := readProducers(l.fsys, l.dir, at)
 	if errors.Is(err, ErrCorrupt) || errors.Is(err, fs.ErrNotExist) {
 		return nil, ignoreAbsent(l.fsys.Remove(snapshotPath(l.dir, at)))
 	}

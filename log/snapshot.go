@@ -79,6 +79,15 @@ func (p *producer) encode(b []byte) []byte {
 	return b
 }
 
+// readProducers reads the snapshot that was taken at an offset.
+func readProducers(fsys FS, dir string, at Offset) (*producers, error) {
+	b, err := ReadFile(fsys, snapshotPath(dir, at), snapshotMagic, snapshotVersion)
+	if err != nil {
+		return nil, err
+	}
+	return decodeProducers(b, at)
+}
+
 // decodeProducers returns the producers of a snapshot that was taken at an
 // offset. The error matches [ErrCorrupt] if it was not, or is none.
 func decodeProducers(b []byte, at Offset) (*producers, error) {
