@@ -168,6 +168,9 @@ func (l *Log) readSnapshot(at Offset) (*producers, error) {
 
 // replayProducers notes the batches from an offset on.
 func (l *Log) replayProducers(t *producers, from Offset) error {
+	if from >= l.End() {
+		return nil // as nearly always
+	}
 	now := l.cfg.Now().UnixMilli()
 	buf := make([]byte, scanStep)
 	for from < l.End() {

@@ -3,6 +3,7 @@ package log
 import (
 	"errors"
 	"io/fs"
+	"math"
 	"time"
 )
 
@@ -72,7 +73,9 @@ func (l *Log) survey() (segments []*segment, sizes, times []int64, err error) {
 }
 
 // describe returns the bytes of a segment and its digest, which a seal tells of one
-// that was not read.
+// that was not read. Of a damaged one the latest time is not known, and taken for as
+// late as can be: it does not expire by its age, and who looks for a time looks into
+// it, and hears of the damage.
 func (l *Log) describe(s *segment) (size int64, d digest, err error) {
 	l.mu.Lock()
 	if s.digested || s.dead {
@@ -104,7 +107,11 @@ func (l *Log) describe(s *segment) (size int64, d digest, err error) {
 	if found != nil && l.state.cuts == cuts && !s.digested {
 		s.digest, s.digested, s.seal = found.digest, true, found
 	}
-	return size, s.digest, nil
+	d = s.digest
+	if !s.digested {
+		d.maxTime = math.MaxInt64
+	}
+	return size, d, nil
 }
 
 // gone tells whether an error is no more than that a segment was removed meanwhile.
