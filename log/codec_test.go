@@ -93,11 +93,11 @@ func TestEpochCache(t *testing.T) {
 		"an earlier start drops what begins later":      {e.assign(7, 5), epochs{{1, 0}, {7, 5}}},
 		"truncateEnd drops what begins there":           {e.truncateEnd(10), epochs{{1, 0}}},
 		"truncateEnd keeps what begins before":          {e.truncateEnd(11), epochs{{1, 0}, {3, 10}}},
-		"truncateStart moves the one that holds it":     {e.truncateStart(12), epochs{{3, 12}, {5, 20}}},
+		"truncateStart leaves the one that holds it":    {e.truncateStart(12), epochs{{3, 10}, {5, 20}}},
 		"truncateStart at a beginning":                  {e.truncateStart(20), epochs{{5, 20}}},
 		"truncateStart before all":                      {e.truncateStart(-1), e},
 		"truncateStart of one that begins later":        {epochs{{1, 5}}.truncateStart(3), epochs{{1, 5}}},
-		"a log emptied by a reset knows no epoch":       {e.truncateStart(50).truncateEnd(50), epochs{}},
+		"of a log whose records were all removed":       {e.truncateEnd(50).truncateStart(50), epochs{{5, 20}}},
 		"the first epoch is that of the first batch on": {epochs(nil).assign(9, 100), epochs{{9, 100}}},
 	} {
 		require.Equal(t, c.want, c.got, name)

@@ -116,7 +116,7 @@ func (w *world) recovered() bool {
 	}
 	w.check(done)
 	w.forget()
-	if n == 0 && before.cutTo >= 0 && w.start == before.start && w.end() > w.start {
+	if n == 0 && before.cutTo >= 0 && w.start == before.start {
 		w.entries = before.entries // nothing was written behind the cut, which may come to nothing now
 	}
 	w.disk.Fail(logtest.ErrCrashed)

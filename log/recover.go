@@ -252,7 +252,7 @@ func (o *opening) complete(from, t tip, mark slot) error {
 	l.saved, l.unsaved, l.unsynced = o.epochs, true, true
 	o.take(t)
 	if o.noEpochs == nil {
-		l.setEpochs(o.epochs.truncateStart(o.segments[0].base).truncateEnd(t.next))
+		l.setEpochs(o.epochs.truncateEnd(t.next).truncateStart(o.segments[0].base))
 	}
 	if err := o.recall(mark); err != nil {
 		return err

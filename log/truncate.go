@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"path/filepath"
 )
 
 // Truncate drops the batches that hold end or lie behind it: the log ends at end,
@@ -268,9 +269,11 @@ func (l *Log) finishReset(old []*segment) error {
 	if err := l.addSegment(b.start); err != nil {
 		return err
 	}
-	if err := l.syncDir(); err != nil {
+	// The epochs of what was forgotten go too. This syncs the directory.
+	if err := WriteFile(l.fsys, filepath.Join(l.dir, epochsFile), epochsMagic, epochsVersion, epochs(nil).encode()); err != nil {
 		return err
 	}
+	l.saved, l.unsaved, l.unsynced = nil, false, false
 	b.reset = false
 	return l.saveBounds(b)
 }
