@@ -36,9 +36,9 @@ import (
 //     is still being worked on finds the newer one there and leaves it.
 //  4. The cold fetches of one set are a chain: each names the one before it. A leader
 //     that does not find that one its newest, because it has restarted or an answer
-//     was lost, has changed nothing and says so. Then, and after any cold call that
-//     fails, nothing is kept for certain, and the next one begins anew and names all.
-//     So does the first under another broker epoch.
+//     was lost, or that was of another broker epoch, has changed nothing and says so.
+//     Then, and after any cold call that fails, nothing is kept for certain, and the
+//     next one begins anew and names all.
 //  5. What is told is kept no more. The follower takes the answer and names the
 //     partition again, with what it holds now; if meanwhile there was news the leader
 //     tells it at once. What would go wrong between two fetches is therefore found by

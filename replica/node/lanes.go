@@ -204,44 +204,39 @@ func (m *followed) cooling(now time.Time) bool { return m.cools && m.pace.Wants(
 
 func (f *fetcher) runCold() {
 	var p restraint
-	chain := chain{}
+	var last int64 // the newest cold fetch that was answered; 0: the next begins anew
 	for {
-		r, ok := f.beginCold(&chain)
+		r, ok := f.beginCold(last)
 		if !ok {
 			return
 		}
 		begun := time.Now()
-		learned, err := f.fetchCold(r, &chain)
+		learned, err := f.fetchCold(r)
+		last = r.req.Sequence
+		if err != nil {
+			last = 0 // what the leader keeps now is open
+		}
 		wait := p.after(err, learned, time.Since(begun))
 		pause(r.ctx, wait)
 		f.report("cold fetch", err, f.end(&f.cold))
 	}
 }
 
-// A chain is where the cold fetches of a set have come to.
-type chain struct {
-	last  int64 // the newest that was answered; 0: the next begins anew
-	epoch partition.BrokerEpoch
-}
-
 // beginCold puts the next cold fetch together; false ends the run.
-func (f *fetcher) beginCold(c *chain) (r round, ok bool) {
+func (f *fetcher) beginCold(last int64) (r round, ok bool) {
 	if f.n.ctx.Err() != nil {
 		f.rest(&f.cold)
 		return r, false
 	}
 	f.turn <- struct{}{}
 	defer func() { <-f.turn }()
-	if epoch := f.n.Epoch(); epoch != c.epoch {
-		*c = chain{epoch: epoch} // what was kept for another incarnation says nothing of this one
-	}
-	parts, ctx := f.takeCold(c.last == 0)
+	parts, ctx := f.takeCold(last == 0)
 	if ctx == nil {
 		return r, false
 	}
 	r.ctx = ctx
 	f.ask(&r, parts, partitionBytes)
-	r.req.Cold, r.req.After = true, c.last
+	r.req.Cold, r.req.After = true, last
 	f.keepCold(&r, parts)
 	return r, true
 }
@@ -304,7 +299,7 @@ func (f *fetcher) keepCold(r *round, parts []*followed) {
 }
 
 // fetchCold reports whether the answer said anything new.
-func (f *fetcher) fetchCold(r round, c *chain) (learned bool, err error) {
+func (f *fetcher) fetchCold(r round) (learned bool, err error) {
 	if r.req.BrokerEpoch == 0 {
 		return false, errNothing
 	}
@@ -313,10 +308,8 @@ func (f *fetcher) fetchCold(r round, c *chain) (learned bool, err error) {
 		err = errLost
 	}
 	if err != nil {
-		c.last = 0 // what the leader keeps now is open
 		return false, err
 	}
-	c.last = r.req.Sequence
 	for i := range resp.Partitions {
 		a := resp.Partitions[i]
 		m, q := f.noteCold(&a)
