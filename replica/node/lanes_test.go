@@ -350,6 +350,7 @@ func TestLanesUnderFaults(t *testing.T) {
 			mu.Lock()
 			faulty = false
 			mu.Unlock()
+			time.Sleep(2 * time.Second) // a call whose answer was lost has ended
 			require.NotEmpty(t, acked)
 			for _, id := range ids {
 				c.waitISR(id, 3)
