@@ -99,6 +99,8 @@ func (b Batch) Check() error {
 		return badBatch("attributes")
 	case b.lastDelta() < 0 || b.Count() < 0 || int64(b.Count()) > int64(b.lastDelta())+1:
 		return badBatch("counts")
+	case b.Count() == 0 && len(b) > BatchOverhead:
+		return badBatch("bytes in a batch without records")
 	case b.First() < 0 || b.Next() < 0: // the end must be an offset too
 		return badBatch("offset")
 	}

@@ -200,6 +200,9 @@ func (p *producer) note(b Batch) {
 // endTransaction notes the end of a transaction: the next batch begins at 0.
 func (p *producer) endTransaction(b Batch) {
 	p.count, p.transaction = 0, -1
+	if b.Compression() != NoCompression {
+		return // nobody writes one so, and it is not inflated while readers wait
+	}
 	for r, err := range b.Records() {
 		if err == nil && len(r.Value) >= 6 { // its version, then the coordinator's epoch
 			p.coordinatorEpoch = int32(binary.BigEndian.Uint32(r.Value[2:]))
