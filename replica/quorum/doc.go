@@ -1,11 +1,13 @@
 // Package quorum is the agreement of the controllers: a few voters keep one log
 // of entries, and each of them is told of every committed entry, in order.
 //
-// The main type is [Quorum]. It is the shell around go.etcd.io/raft/v3, which
-// chooses the leader and decides what is committed, and around a [log.Log], in
-// which the entries lie: an entry's index is its offset, from 1, and its term is
-// the epoch of its batch. None of raft's types leave the package. A quorum of
-// one voter runs the same code, without a timer.
+// The main types are [Engine], which is one voter, and [Quorum], which runs one. An
+// engine joins go.etcd.io/raft/v3, which chooses the leader and decides what is
+// committed, to a [log.Log], in which the entries lie: an entry's index is its
+// offset, from 1, and its term is the epoch of its batch. It has no goroutine and no
+// clock, so that a simulator can drive many of them; the quorum has both, and decides
+// nothing. None of raft's types leave the package. A quorum of one voter runs the same
+// code, without a timer.
 //
 // # What a caller may rely on
 //

@@ -73,13 +73,13 @@ func (m *machine) campaign() error {
 	return m.fenced(m.node.Campaign)
 }
 
-// step hands raft a message of a peer. That raft ignores one is no error.
 // forget makes a follower leaderless, so that it may vote before it has been
 // silent for an election's time.
 func (m *machine) forget() error {
 	return m.fenced(m.node.ForgetLeader)
 }
 
+// step hands raft a message of a peer. That raft ignores one is no error.
 func (m *machine) step(msg *pb.Message) error {
 	return m.fenced(func() error {
 		_ = m.node.Step(msg) // only ever says that it had no use for the message

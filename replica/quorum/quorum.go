@@ -135,22 +135,22 @@ func (c Config) validate() error {
 	return nil
 }
 
-// A Quorum is one voter. Its methods may be called from any goroutine.
+// A Quorum is one voter, and the goroutines that drive its [Engine]. Its methods
+// may be called from any goroutine.
 type Quorum struct {
-	cfg   Config
-	peers Peers
-	apply func(index log.Offset, data []byte)
-	me    uint64   // this voter's raft id
-	disk  *storage // of Run, once it has begun
+	cfg    Config
+	peers  Peers
+	me     uint64  // this voter's raft id
+	engine *Engine // of Run, once it has begun
+	host   *shellHost
 
-	inbox     chan []*pb.Message
+	inbox     chan []*pb.Message // each the raft messages of one post
 	hellos    chan helloCall
-	proposals chan *proposal
+	proposals chan *submission
 	gone      chan partition.BrokerID // room for one: who was found dead
 	ended     chan struct{}           // closed when Run takes nothing any more
 
-	running  atomic.Bool
-	greeting atomic.Pointer[greeting] // what Run last wished the others to be told
+	running atomic.Bool
 
 	mu      sync.Mutex // guards status and changed; held for a few instructions only
 	status  Status
@@ -171,29 +171,25 @@ type helloCall struct {
 // begins its term. It may keep data, and must not write to it. It must not wait for
 // anything that waits for Run, such as Propose.
 func Open(cfg Config, peers Peers, apply func(index log.Offset, data []byte)) (*Quorum, error) {
-	cfg = cfg.withDefaults()
-	if err := cfg.validate(); err != nil {
-		return nil, err
-	}
-	disk, err := openStorage(cfg)
+	host := &shellHost{apply: apply}
+	engine, err := OpenEngine(cfg, host)
 	if err != nil {
 		return nil, err
 	}
-	q := &Quorum{
-		cfg:       cfg,
+	return &Quorum{
+		cfg:       engine.cfg,
 		peers:     peers,
-		apply:     apply,
-		me:        raftID(cfg.Self, cfg.Directory),
-		disk:      disk,
+		me:        engine.me,
+		engine:    engine,
+		host:      host,
 		inbox:     make(chan []*pb.Message, 64), // so that peers rarely wait for a sync of ours
 		hellos:    make(chan helloCall),
-		proposals: make(chan *proposal),
+		proposals: make(chan *submission),
 		gone:      make(chan partition.BrokerID, 1),
 		ended:     make(chan struct{}),
 		changed:   make(chan struct{}),
-		status:    Status{Self: cfg.Self, Voters: cfg.Voters, Term: log.NoEpoch},
-	}
-	return q, nil
+		status:    engine.Status(),
+	}, nil
 }
 
 // Close frees the files of a quorum whose Run has not been called. Otherwise Run
@@ -203,7 +199,7 @@ func (q *Quorum) Close() error {
 		return nil
 	}
 	close(q.ended)
-	return q.disk.close()
+	return q.engine.Close()
 }
 
 // Status returns what is known now.
@@ -252,13 +248,10 @@ func (q *Quorum) publish(s Status) {
 // error means that the entry is not applied anywhere, ever. A leader that is
 // deposed meanwhile finds out as soon as it hears of its successor's first entry.
 func (q *Quorum) Propose(ctx context.Context, data []byte) (log.Offset, error) {
-	switch {
-	case len(data) == 0:
-		return 0, ErrEmpty
-	case len(data) > MaxEntryBytes:
-		return 0, fmt.Errorf("%w: %d bytes, the limit is %d", ErrTooLarge, len(data), MaxEntryBytes)
+	if err := checkEntry(data); err != nil {
+		return 0, err
 	}
-	p := &proposal{data: slices.Clone(data), done: make(chan outcome, 1)}
+	p := &submission{data: slices.Clone(data), done: make(chan outcome, 1)}
 	select {
 	case q.proposals <- p:
 	case <-q.ended:
@@ -327,7 +320,7 @@ func (q *Quorum) handleRaft(ctx context.Context, body []byte) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	if s := q.Status(); s.Cluster != post.cluster || s.Cluster == (partition.UUID{}) || post.to != q.me {
+	if s := q.Status(); s.Cluster != post.cluster || !s.formed() || post.to != q.me {
 		return encodeReceipt(refused), nil
 	}
 	if q.over() {

@@ -2,6 +2,7 @@ package quorum
 
 import (
 	"context"
+	"sync/atomic"
 	"time"
 
 	"github.com/samsalog/samsa/partition"
@@ -16,99 +17,95 @@ const queueLength = 128
 type sender struct {
 	id    partition.BrokerID
 	addr  string
-	queue chan letter // raft messages
+	queue chan Message // posts
 	ask   chan struct{}
+	hello atomic.Pointer[Message] // the newest; older ones need not be said any more
 }
 
-// A letter is one raft message, encoded.
-type letter struct {
-	to   uint64
-	data []byte
-}
-
-// A greeting is what Run wishes the peers to be told now.
-type greeting struct {
-	round int
-	hello []byte
-}
-
-// A report is what a sender tells Run.
+// A report is what a sender tells Run: what became of a message.
 type report struct {
-	from        partition.BrokerID
-	answer      *hello // to a greeting
-	round       int    // of that greeting
-	lost        bool   // the greeting found nobody
-	unreachable uint64 // raft messages to this one were lost
+	message Message
+	answer  []byte
+	err     error
 }
 
 func newSender(id partition.BrokerID, addr string) *sender {
-	return &sender{id: id, addr: addr, queue: make(chan letter, queueLength), ask: make(chan struct{}, 1)}
+	return &sender{id: id, addr: addr, queue: make(chan Message, queueLength), ask: make(chan struct{}, 1)}
 }
 
-// send leaves a raft message; false means that the queue is full.
-func (s *sender) send(l letter) bool {
+// send leaves a message; false means that the queue is full.
+func (s *sender) send(m Message) bool {
+	if m.kind == kindHello {
+		s.hello.Store(&m)
+		select {
+		case s.ask <- struct{}{}:
+		default: // it has not begun with the last one yet
+		}
+		return true
+	}
 	select {
-	case s.queue <- l:
+	case s.queue <- m:
 		return true
 	default:
 		return false
 	}
 }
 
-// greet makes the sender tell the peer the newest greeting, soon.
-func (s *sender) greet() {
-	select {
-	case s.ask <- struct{}{}:
-	default: // it has not begun with the last one yet
-	}
-}
-
 // deliver runs a sender until ctx ends.
 func (q *Quorum) deliver(ctx context.Context, s *sender, reports chan<- report) {
 	tell := func(r report) {
-		r.from = s.id
 		select {
 		case reports <- r:
 		case <-ctx.Done():
 		}
 	}
+	var left *Message // for another voter than those gathered with it
 	for {
+		if left != nil {
+			m := *left
+			m, left = s.gather(m)
+			q.post(ctx, m, tell)
+			continue
+		}
 		select {
 		case <-ctx.Done():
 			return
 		case <-s.ask:
-			g := q.greeting.Load()
-			answer, err := q.call(ctx, s.addr, g.hello)
-			if h, ok := readHello(answer, err); ok {
-				tell(report{answer: &h, round: g.round})
-			} else {
-				tell(report{lost: true})
-			}
-		case l := <-s.queue:
-			cluster := q.Status().Cluster
-			messages := s.gather(l)
-			answer, err := q.call(ctx, s.addr, encodePost(cluster, l.to, messages))
-			if err != nil || !wasTaken(answer) {
-				tell(report{unreachable: l.to})
-			}
+			m := *s.hello.Load()
+			answer, err := q.call(ctx, s.addr, m.Bytes())
+			tell(report{m, answer, err})
+		case m := <-s.queue:
+			m, left = s.gather(m)
+			q.post(ctx, m, tell)
 		}
 	}
 }
 
-// gather takes more messages along with the first, within bounds.
-func (s *sender) gather(first letter) [][]byte {
-	messages := [][]byte{first.data}
-	size := len(first.data)
-	for len(messages) < maxPosted && size < maxMessage {
+// post sends raft messages. That they have arrived nobody needs to know.
+func (q *Quorum) post(ctx context.Context, m Message, tell func(report)) {
+	answer, err := q.call(ctx, m.Addr, m.Bytes())
+	if err != nil || !wasTaken(answer) {
+		tell(report{m, answer, err})
+	}
+}
+
+// gather takes more messages along with the first, within bounds. Left is one that
+// is for another voter: a broker that came back with a new disk has a new name.
+func (s *sender) gather(m Message) (all Message, left *Message) {
+	size := len(m.letters[0])
+	for len(m.letters) < maxPosted && size < maxMessage {
 		select {
-		case l := <-s.queue: // all are to the same voter: it has one name
-			messages = append(messages, l.data)
-			size += len(l.data)
+		case more := <-s.queue:
+			if more.raft != m.raft {
+				return m, &more
+			}
+			m.letters = append(m.letters, more.letters...)
+			size += len(more.letters[0])
 		default:
-			return messages
+			return m, nil
 		}
 	}
-	return messages
+	return m, nil
 }
 
 // call bounds a call: half an election, and time for the bytes on a slow link.

@@ -59,6 +59,9 @@ type Status struct {
 	Problem string
 }
 
+// formed reports whether the voter belongs to a cluster.
+func (s Status) formed() bool { return s.Cluster != (partition.UUID{}) }
+
 // alike reports whether a and b say the same to somebody who waits for a change.
 // Indexes move all the time and do not count.
 func (s Status) alike(b Status) bool {
