@@ -55,7 +55,7 @@ func TestCreateTopic(t *testing.T) {
 		require.ErrorIs(t, client.CreateTopic(ctx, bad), samsa.ErrInvalidTopic, "%+v", bad)
 	}
 	for _, missing := range []samsa.TopicConfig{
-		{Name: "x", Compact: true}, {Name: "x", Retention: time.Hour}, {Name: "x", RetentionBytes: 1 << 20},
+		{Name: "x", Compact: true},
 	} {
 		require.ErrorIs(t, client.CreateTopic(ctx, missing), samsa.ErrUnsupported, "%+v", missing)
 	}
@@ -76,7 +76,6 @@ func TestWhatIsMissingSaysSo(t *testing.T) {
 	require.ErrorContains(t, err, "Compression")
 	require.ErrorContains(t, err, "Idempotent")
 	for name, cfg := range map[string]samsa.ConsumerConfig{
-		"time":       {Group: "g", Topics: []string{"t"}, Start: samsa.StartAt(time.Now())},
 		"InstanceID": {Group: "g", Topics: []string{"t"}, InstanceID: "i"},
 		"Assignor":   {Group: "g", Topics: []string{"t"}, Assignor: "range"},
 	} {

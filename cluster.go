@@ -281,14 +281,37 @@ func (c *cluster) Read(ctx context.Context, from partition.BrokerID, req partiti
 
 // Info implements [consume.Cluster].
 func (c *cluster) Info(ctx context.Context, from partition.BrokerID, req partition.InfoRequest) (partition.InfoResponse, error) {
-	got, err := c.call(ctx, from, encoded(kindInfo, req.Encode), func() bool {
-		st, ok := c.view.State(req.ID)
-		return ok && st.Leader == from
-	})
+	got, err := c.call(ctx, from, encoded(kindInfo, req.Encode), c.isLeader(req.ID, from))
 	if err != nil {
 		return partition.InfoResponse{}, err
 	}
 	return partition.DecodeInfoResponse(got.Head)
+}
+
+// FindTime implements [consume.Cluster].
+func (c *cluster) FindTime(ctx context.Context, from partition.BrokerID, req partition.FindTimeRequest) (partition.FindTimeResponse, error) {
+	got, err := c.call(ctx, from, encoded(kindFindTime, req.Encode), c.isLeader(req.ID, from))
+	if err != nil {
+		return partition.FindTimeResponse{}, err
+	}
+	return partition.DecodeFindTimeResponse(got.Head)
+}
+
+// deleteBefore asks a partition's leader to remove records.
+func (c *cluster) deleteBefore(ctx context.Context, from partition.BrokerID, req partition.DeleteBeforeRequest) (partition.DeleteBeforeResponse, error) {
+	got, err := c.call(ctx, from, encoded(kindDeleteBefore, req.Encode), c.isLeader(req.ID, from))
+	if err != nil {
+		return partition.DeleteBeforeResponse{}, err
+	}
+	return partition.DecodeDeleteBeforeResponse(got.Head)
+}
+
+// isLeader tells whether a broker still leads a partition, as far as is known.
+func (c *cluster) isLeader(id partition.ID, broker partition.BrokerID) func() bool {
+	return func() bool {
+		st, ok := c.view.State(id)
+		return ok && st.Leader == broker
+	}
 }
 
 // coordinate sends one request to the coordinator of a group.

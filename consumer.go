@@ -29,7 +29,8 @@ var (
 	StartLatest = Start{latest: true}
 )
 
-// StartAt begins at the first record at or after a time. It is not supported yet.
+// StartAt begins at the first record at or after a time, or behind the newest if there
+// is none.
 func StartAt(t time.Time) Start { return Start{at: t} }
 
 // A ConsumerConfig says what a consumer reads. It needs Group and Topics, or
@@ -106,9 +107,6 @@ type Consumer struct {
 // Close it when it is no longer needed.
 func (c *Client) NewConsumer(cfg ConsumerConfig) (*Consumer, error) {
 	var missing []error
-	if !cfg.Start.at.IsZero() {
-		missing = append(missing, fmt.Errorf("Start at a time: %w", ErrUnsupported))
-	}
 	if cfg.InstanceID != "" {
 		missing = append(missing, fmt.Errorf("InstanceID: %w", ErrUnsupported))
 	}
@@ -143,6 +141,9 @@ func (c *Client) NewConsumer(cfg ConsumerConfig) (*Consumer, error) {
 	}
 	if cfg.Start.latest {
 		in.Start = consume.Latest
+	}
+	if !cfg.Start.at.IsZero() {
+		in.Start, in.Since = consume.AtTime, cfg.Start.at.UnixMilli()
 	}
 	for _, p := range cfg.Partitions {
 		in.Partitions = append(in.Partitions, consume.Place(p))
@@ -211,9 +212,11 @@ func (c *Consumer) Seek(p TopicPartition, offset Offset) error {
 	return c.wrap(c.c.Seek(consume.Place(p), offset))
 }
 
-// SeekTime is not supported yet: its error matches [ErrUnsupported].
-func (c *Consumer) SeekTime(context.Context, time.Time) error {
-	return fmt.Errorf("samsa: seek by time: %w", ErrUnsupported)
+// SeekTime makes the first record at or after a time the next one to be read of each
+// partition that is assigned now; where there is none, the next one to be committed.
+// It waits for leaders until ctx ends; then some of the partitions may have been moved.
+func (c *Consumer) SeekTime(ctx context.Context, t time.Time) error {
+	return c.wrap(c.c.SeekTime(ctx, t.UnixMilli()))
 }
 
 // Pause stops the delivery of partitions until Resume, or until they are revoked.

@@ -52,6 +52,10 @@ var (
 	// ErrOutOfRange: the offset has been removed, or was never written.
 	ErrOutOfRange error = partition.OutOfRange
 
+	// ErrInvalidTimestamp: the record's time lies more than an hour ahead of the
+	// broker's clock. Retention goes by it: set it right, or leave it to be now.
+	ErrInvalidTimestamp error = partition.InvalidTimestamp
+
 	// ErrUnsupported: this release cannot do that; the text names it.
 	ErrUnsupported error = partition.Unsupported
 

@@ -25,6 +25,8 @@ const (
 	kindCommit
 	kindFetchOffsets
 	kindDescribeGroup
+	kindFindTime
+	kindDeleteBefore
 )
 
 // handle answers what reaches the broker's transport node.
@@ -72,6 +74,14 @@ func (b *Broker) serve(ctx context.Context, f transport.Frame) (transport.Frame,
 		return answer(f, partition.DecodeInfoRequest, func(req partition.InfoRequest) (partition.InfoResponse, [][]byte) {
 			return b.node.HandleInfo(ctx, req), nil
 		}, (*partition.InfoResponse).Encode)
+	case kindFindTime:
+		return answer(f, partition.DecodeFindTimeRequest, func(req partition.FindTimeRequest) (partition.FindTimeResponse, [][]byte) {
+			return b.node.HandleFindTime(ctx, req), nil
+		}, (*partition.FindTimeResponse).Encode)
+	case kindDeleteBefore:
+		return answer(f, partition.DecodeDeleteBeforeRequest, func(req partition.DeleteBeforeRequest) (partition.DeleteBeforeResponse, [][]byte) {
+			return b.node.HandleDeleteBefore(ctx, req), nil
+		}, (*partition.DeleteBeforeResponse).Encode)
 	case kindGroupHeartbeat:
 		return answer(f, group.DecodeHeartbeatRequest, func(req group.HeartbeatRequest) (group.HeartbeatResponse, [][]byte) {
 			return b.groups.heartbeat(ctx, req), nil

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"iter"
 	"slices"
+	"time"
 
 	"github.com/samsalog/samsa/group/consume"
 	"github.com/samsalog/samsa/partition"
@@ -83,32 +84,88 @@ func (p *Partition) ID() PartitionID { return p.n }
 // Info returns the partition's standing. While it has no leader the offsets
 // are -1; while a new leader does not know its high watermark Info waits.
 func (p *Partition) Info(ctx context.Context) (PartitionInfo, error) {
-	found, ok := p.t.c.view.Topic(p.t.name)
-	if !ok {
-		return PartitionInfo{}, fmt.Errorf("samsa: topic %q: %w", p.t.name, ErrUnknownTopic)
-	}
-	if p.n < 0 || int(p.n) >= len(found.Partitions) {
-		return PartitionInfo{}, fmt.Errorf("samsa: partition %s/%d: %w", p.t.name, p.n, ErrUnknownPartition)
-	}
-	id := partition.ID{Topic: found.ID, Partition: p.n}
-	for {
-		_, changed := p.t.c.view.Changed()
-		st, _ := p.t.c.view.State(id)
-		info := PartitionInfo{
+	var info PartitionInfo
+	err := p.ask(ctx, func(id partition.ID, st partition.State) (done bool) {
+		info = PartitionInfo{
 			ID: p.n, Leader: st.Leader, Epoch: st.Epoch, PartitionEpoch: int(st.PartitionEpoch),
 			Replicas: slices.Clone(st.Replicas), ISR: slices.Clone(st.ISR), ELR: slices.Clone(st.ELR),
 			Start: -1, HighWatermark: -1, End: -1,
 		}
 		if st.Leader == partition.NoBroker {
-			return info, nil
+			return true
 		}
 		resp, err := p.t.c.Info(ctx, st.Leader, partition.InfoRequest{ID: id})
-		if err == nil && resp.Code == partition.OK {
-			info.Epoch, info.Start, info.HighWatermark, info.End = resp.Epoch, resp.Start, resp.HighWatermark, resp.End
-			return info, nil
+		if err != nil || resp.Code != partition.OK {
+			return false
+		}
+		info.Epoch, info.Start, info.HighWatermark, info.End = resp.Epoch, resp.Start, resp.HighWatermark, resp.End
+		return true
+	})
+	return info, err
+}
+
+// OffsetAt returns the first committed record at time t or later; if there is none,
+// the high watermark, which the next record to be committed gets. Records need not be
+// in the order of their times: later ones may be earlier. It waits for a leader.
+func (p *Partition) OffsetAt(ctx context.Context, t time.Time) (Offset, error) {
+	var off Offset
+	var refusal error
+	err := p.ask(ctx, func(id partition.ID, st partition.State) (done bool) {
+		if st.Leader == partition.NoBroker {
+			return false
+		}
+		resp, err := p.t.c.FindTime(ctx, st.Leader, partition.FindTimeRequest{ID: id, Time: t.UnixMilli()})
+		off, refusal = resp.Offset, p.refused(resp.Code)
+		return err == nil && (resp.Code == partition.OK || refusal != nil)
+	})
+	return off, errors.Join(err, refusal)
+}
+
+// DeleteBefore removes the records below an offset for good, on all replicas, and
+// returns where the partition starts then: the records of one batch leave together,
+// so that some below the offset may stay. -1 removes all that are committed. An
+// offset above the high watermark is an error that matches [ErrOutOfRange]. It waits
+// for a leader, and may be called again if it fails.
+func (p *Partition) DeleteBefore(ctx context.Context, before Offset) (start Offset, err error) {
+	var refusal error
+	err = p.ask(ctx, func(id partition.ID, st partition.State) (done bool) {
+		if st.Leader == partition.NoBroker {
+			return false
+		}
+		resp, err := p.t.c.deleteBefore(ctx, st.Leader, partition.DeleteBeforeRequest{ID: id, Before: before})
+		start, refusal = resp.Start, p.refused(resp.Code)
+		return err == nil && (resp.Code == partition.OK || refusal != nil)
+	})
+	return start, errors.Join(err, refusal)
+}
+
+// refused returns an error for a code that asking again does not change.
+func (p *Partition) refused(code partition.Code) error {
+	if code == partition.OK || code.Retriable() {
+		return nil
+	}
+	return fmt.Errorf("samsa: partition %s/%d: %w", p.t.name, p.n, code)
+}
+
+// ask gives what is known of the partition to attempt, each time that it changes or
+// a moment has passed, until that is done.
+func (p *Partition) ask(ctx context.Context, attempt func(partition.ID, partition.State) (done bool)) error {
+	found, ok := p.t.c.view.Topic(p.t.name)
+	if !ok {
+		return fmt.Errorf("samsa: topic %q: %w", p.t.name, ErrUnknownTopic)
+	}
+	if p.n < 0 || int(p.n) >= len(found.Partitions) {
+		return fmt.Errorf("samsa: partition %s/%d: %w", p.t.name, p.n, ErrUnknownPartition)
+	}
+	id := partition.ID{Topic: found.ID, Partition: p.n}
+	for {
+		_, changed := p.t.c.view.Changed()
+		st, _ := p.t.c.view.State(id)
+		if attempt(id, st) {
+			return nil
 		}
 		if err := p.t.c.pause(ctx, changed); err != nil {
-			return info, fmt.Errorf("samsa: partition %s/%d: %w", p.t.name, p.n, err)
+			return fmt.Errorf("samsa: partition %s/%d: %w", p.t.name, p.n, err)
 		}
 	}
 }

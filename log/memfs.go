@@ -210,6 +210,9 @@ func (f *memFile) page(i int64, n int) []byte {
 }
 
 func (f *memFile) writeAt(p []byte, off int64) {
+	if len(p) == 0 {
+		return // nothing was written there, so that the file ends where it did
+	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	for len(p) > 0 {

@@ -133,7 +133,7 @@ func (l *Log) Roll() error {
 // Below the start it does nothing; behind the end it is a [*RangeError]. It
 // overlaps anything; reads under way go on.
 func (l *Log) DeleteBefore(off Offset) error {
-	if off <= l.Start() {
+	if off <= l.Start() && !l.leftBelow() {
 		return nil
 	}
 	if err := l.acquire(); err != nil {
@@ -141,8 +141,11 @@ func (l *Log) DeleteBefore(off Offset) error {
 	}
 	defer l.release()
 	off, err := l.batchStart(off)
-	if err != nil || off <= l.Start() {
+	if err != nil {
 		return err
+	}
+	if off <= l.Start() {
+		return l.dropBelow(l.Start()) // the newest segment of then may not be that now
 	}
 	// A crash must find a log that reaches to its start, and a recovery point in a
 	// segment that is there.
@@ -155,6 +158,14 @@ func (l *Log) DeleteBefore(off Offset) error {
 		return err
 	}
 	return l.dropBelow(off)
+}
+
+// leftBelow tells whether a segment lies below the start as a whole.
+func (l *Log) leftBelow() bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	segments := l.state.segments
+	return len(segments) > 1 && segments[1].base <= l.Start()
 }
 
 // batchStart returns the first offset of the batch that holds off.

@@ -69,4 +69,6 @@ func (e *FullError) Error() string {
 }
 
 // Is makes errors.Is(err, ErrFull) true.
-func (e *FullError) Is(target error) bool { return target == ErrFull || target == error(syscall.ENOSPC) }
+func (e *FullError) Is(target error) bool {
+	return target == ErrFull || target == error(syscall.ENOSPC)
+}

@@ -42,7 +42,7 @@ func TestOutcomeUnknown(t *testing.T) {
 
 func TestRetriable(t *testing.T) {
 	definite := []Code{
-		OK, Malformed, Unsupported, TopicExists, InvalidTopic, StaleBroker, OutOfRange, CorruptBatch, BatchTooLarge,
+		OK, Malformed, Unsupported, TopicExists, InvalidTopic, StaleBroker, OutOfRange, CorruptBatch, BatchTooLarge, InvalidTimestamp,
 		NewLeaderElected, UnknownBroker, UnknownMember, FencedMember, StaleMember, UnknownGroup, GroupNotEmpty, FencedInstance,
 	}
 	retriable := make(map[Code]bool)

@@ -127,6 +127,63 @@ func DecodeInfoResponse(b []byte) (InfoResponse, error) {
 }
 
 // Encode appends m to a message.
+func (m *FindTimeRequest) Encode(w *wire.Writer) {
+	m.ID.Encode(w)
+	w.Int64(m.Time)
+}
+
+// DecodeFindTimeRequest is the inverse of Encode.
+func DecodeFindTimeRequest(b []byte) (FindTimeRequest, error) {
+	d := newDecoder(b)
+	m := FindTimeRequest{ID: DecodeID(d.Reader), Time: d.Int64()}
+	return m, d.Done()
+}
+
+// Encode appends m to a message.
+func (m *FindTimeResponse) Encode(w *wire.Writer) {
+	w.Int16(int16(m.Code))
+	w.Int32(int32(m.Epoch))
+	w.Int32(int32(m.Leader))
+	w.Bool(m.Found)
+	w.Int64(int64(m.Offset))
+}
+
+// DecodeFindTimeResponse is the inverse of Encode.
+func DecodeFindTimeResponse(b []byte) (FindTimeResponse, error) {
+	d := newDecoder(b)
+	m := FindTimeResponse{Code: d.code(), Epoch: d.epoch(), Leader: d.brokerID(), Found: d.Bool(), Offset: d.offset()}
+	return m, d.Done()
+}
+
+// Encode appends m to a message.
+func (m *DeleteBeforeRequest) Encode(w *wire.Writer) {
+	m.ID.Encode(w)
+	w.Int64(int64(m.Before))
+}
+
+// DecodeDeleteBeforeRequest is the inverse of Encode.
+func DecodeDeleteBeforeRequest(b []byte) (DeleteBeforeRequest, error) {
+	d := newDecoder(b)
+	m := DeleteBeforeRequest{ID: DecodeID(d.Reader), Before: d.offset()}
+	return m, d.Done()
+}
+
+// Encode appends m to a message.
+func (m *DeleteBeforeResponse) Encode(w *wire.Writer) {
+	w.Int16(int16(m.Code))
+	w.Int32(int32(m.Epoch))
+	w.Int32(int32(m.Leader))
+	w.Int64(int64(m.Start))
+}
+
+// DecodeDeleteBeforeResponse is the inverse of Encode.
+func DecodeDeleteBeforeResponse(b []byte) (DeleteBeforeResponse, error) {
+	d := newDecoder(b)
+	m := DeleteBeforeResponse{Code: d.code(), Epoch: d.epoch(), Leader: d.brokerID(), Start: d.offset()}
+	return m, d.Done()
+}
+
+// Encode appends m to a message.
 func (m *MetadataRequest) Encode(w *wire.Writer) {
 	w.Int64(int64(m.After))
 	w.Int32(m.MaxWaitMs)

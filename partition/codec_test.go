@@ -117,6 +117,10 @@ func allMessages() []messageCodec {
 			{Code: OutOfRange, HighWatermark: 1, Start: 2, Epoch: 3, Leader: 4}, {HighWatermark: 5},
 		}}, DecodeReadResponse),
 		codecOf(InfoRequest{ID: id}, DecodeInfoRequest),
+		codecOf(FindTimeRequest{ID: id, Time: -5}, DecodeFindTimeRequest),
+		codecOf(FindTimeResponse{Code: NotAvailable, Epoch: 3, Leader: 2, Found: true, Offset: 7}, DecodeFindTimeResponse),
+		codecOf(DeleteBeforeRequest{ID: id, Before: -1}, DecodeDeleteBeforeRequest),
+		codecOf(DeleteBeforeResponse{Code: OutOfRange, Epoch: 3, Leader: 2, Start: 7}, DecodeDeleteBeforeResponse),
 		codecOf(InfoResponse{Code: NotAvailable, Epoch: 1, Leader: 2, Start: 3, HighWatermark: 4, End: 5}, DecodeInfoResponse),
 		codecOf(MetadataRequest{After: -1, MaxWaitMs: 2}, DecodeMetadataRequest),
 		codecOf(Image{

@@ -23,6 +23,10 @@ const (
 	maxBatch      = 64 << 20
 )
 
+// MaxAhead is how far a record's time may lie in the future, by its leader's clock:
+// retention by age would keep it, and all in one segment with it, until then.
+const MaxAhead = time.Hour
+
 // Durability says what an acks=all reply promises.
 type Durability uint8
 
@@ -167,12 +171,6 @@ func (c TopicConfig) Unimplemented() error {
 	var errs []error
 	if c.Compact {
 		errs = append(errs, errors.New("Compact is not in this release"))
-	}
-	if r := c.Retention; r != 0 && r != -1 && r != defaultRetention {
-		errs = append(errs, fmt.Errorf("Retention of %v is not in this release; zero and -1 are", r))
-	}
-	if n := c.RetentionBytes; n != 0 && n != -1 && n != defaultMemoryBytes {
-		errs = append(errs, fmt.Errorf("RetentionBytes of %d is not in this release; zero and -1 are", n))
 	}
 	if len(errs) > 0 {
 		return &Error{Code: Unsupported, Text: oneLine(errs)}

@@ -112,11 +112,9 @@ func TestTopicConfigUnimplemented(t *testing.T) {
 	for _, c := range []TopicConfig{{}, TopicConfig{}.WithDefaults(3, true), {Retention: -1, RetentionBytes: -1}, {Durability: Replicated}} {
 		require.NoError(t, c.Unimplemented())
 	}
-	err := TopicConfig{Compact: true, Retention: time.Hour, RetentionBytes: 1 << 20}.Unimplemented()
+	err := TopicConfig{Compact: true}.Unimplemented()
 	require.ErrorIs(t, err, Unsupported)
-	for _, field := range []string{"Compact", "Retention of 1h", "RetentionBytes of 1048576"} {
-		require.ErrorContains(t, err, field)
-	}
+	require.ErrorContains(t, err, "Compact")
 }
 
 func TestTopicConfigMatches(t *testing.T) {

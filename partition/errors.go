@@ -30,6 +30,7 @@ const (
 	Resigned             Code = 35 // the leader lost its place while the write was under way: the outcome is unknown
 	StorageFailed        Code = 36 // the broker's disk failed or is full: the outcome is unknown unless said otherwise
 	DiskFull             Code = 37 // nothing was written
+	InvalidTimestamp     Code = 38 // a record is of more than an hour ahead; nothing was written
 	NotController        Code = 40 // ask the controller
 	StalePartitionEpoch  Code = 41 // the proposal is based on an older state
 	IneligibleReplica    Code = 42 // a proposed member is fenced, unknown or of another broker epoch: nothing was applied
@@ -56,7 +57,7 @@ var codeText = map[Code]string{
 	StaleBroker: "stale broker epoch", OutOfRange: "offset out of range", NotAvailable: "offset not available yet",
 	NotEnoughReplicas: "not enough in-sync replicas", NotEnoughAfterAppend: "not enough in-sync replicas after append",
 	CorruptBatch: "corrupt batch", BatchTooLarge: "batch too large", TimedOut: "timed out", Resigned: "leader resigned",
-	StorageFailed: "storage failed", DiskFull: "disk full", NotController: "not the controller",
+	StorageFailed: "storage failed", DiskFull: "disk full", InvalidTimestamp: "timestamp too far ahead", NotController: "not the controller",
 	StalePartitionEpoch: "stale partition epoch", IneligibleReplica: "ineligible replica", NotAttempted: "not attempted",
 	NewLeaderElected: "new leader elected", UnknownBroker: "unknown broker", DuplicateBroker: "duplicate broker", InvalidReplicas: "not enough brokers for the replicas",
 	NotCoordinator: "not the coordinator", CoordinatorLoading: "coordinator is loading", UnknownMember: "unknown member",

@@ -66,6 +66,37 @@ type (
 		End           log.Offset
 	}
 
+	// FindTimeRequest asks a partition's leader for the first committed record at or
+	// after Time, in milliseconds since the Unix epoch.
+	FindTimeRequest struct {
+		ID   ID
+		Time int64
+	}
+	// FindTimeResponse: Found is false if no committed record is as late; then Offset is
+	// the high watermark. It is answered with NotAvailable until the leader knows that.
+	FindTimeResponse struct {
+		Code   Code
+		Epoch  Epoch // as in ProduceResponse
+		Leader BrokerID
+		Found  bool
+		Offset log.Offset
+	}
+
+	// DeleteBeforeRequest asks a partition's leader to remove the records below Before;
+	// -1 means all that are committed.
+	DeleteBeforeRequest struct {
+		ID     ID
+		Before log.Offset
+	}
+	// DeleteBeforeResponse: where the log starts now. OutOfRange: Before is above the
+	// high watermark.
+	DeleteBeforeResponse struct {
+		Code   Code
+		Epoch  Epoch // as in ProduceResponse
+		Leader BrokerID
+		Start  log.Offset
+	}
+
 	// MetadataRequest asks a broker for its image of the cluster. It is parked until that
 	// is newer than After, or MaxWaitMs is over.
 	MetadataRequest struct {

@@ -87,6 +87,9 @@ func (f *Follower) Step(now time.Time, in Input) Output {
 		f.flushed = max(f.flushed, min(in.End, f.end))
 	case Changed:
 		out = f.changed(in)
+	case Started:
+		f.start = max(f.start, min(in.Start, f.end))
+		f.high = max(f.high, f.start)
 	}
 	if f.high != high {
 		out.HighWatermark, out.Moved = f.high, true

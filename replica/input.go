@@ -38,9 +38,6 @@ type (
 	// a Tick sends it again as it was.
 	AlterLost struct{}
 
-	// Started: the log now starts at Start.
-	Started struct{ Start log.Offset }
-
 	// Tick: look at the time. It may come at any time, and needs to come only while
 	// [Leader.NeedsTick].
 	Tick struct{}
@@ -50,6 +47,9 @@ type (
 type (
 	// Flushed: the log is flushed up to, not including, End.
 	Flushed struct{ End log.Offset }
+
+	// Started: the log now starts at Start.
+	Started struct{ Start log.Offset }
 
 	// Changed: the metadata is newer, and the leader epoch is still the machine's.
 	// A follower looks at State alone.

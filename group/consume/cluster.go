@@ -32,6 +32,9 @@ type Cluster interface {
 	// Info asks a broker for the offsets of a partition that it leads.
 	Info(ctx context.Context, from partition.BrokerID, req partition.InfoRequest) (partition.InfoResponse, error)
 
+	// FindTime asks a broker for a record of a partition that it leads, by its time.
+	FindTime(ctx context.Context, from partition.BrokerID, req partition.FindTimeRequest) (partition.FindTimeResponse, error)
+
 	// Heartbeat goes to the coordinator of the group.
 	Heartbeat(ctx context.Context, req group.HeartbeatRequest) (group.HeartbeatResponse, error)
 	// Commit goes to the coordinator of the group.

@@ -31,6 +31,9 @@ const (
 	// At: at Config.From, without a group. That records are gone is then an error,
 	// which matches partition.OutOfRange.
 	At
+	// AtTime: at the first record at or after Config.Since. Where records are gone it
+	// goes on as Earliest does.
+	AtTime
 )
 
 // A Config says what a consumer reads and how. It needs a Group and Topics, or
@@ -53,6 +56,9 @@ type Config struct {
 
 	// From is where the Start At begins, in each of Partitions.
 	From log.Offset
+
+	// Since is where the Start AtTime begins, in milliseconds since the Unix epoch.
+	Since int64
 
 	// Manual leaves committing to the caller: nothing is committed but by Commit.
 	//
@@ -149,7 +155,7 @@ func (c Config) validate() error {
 	if c.Start == At && (c.Group != "" || c.From < 0) {
 		errs = append(errs, fmt.Errorf("Start at offset %d needs Partitions, and an offset of 0 or more", c.From))
 	}
-	if c.Start > At {
+	if c.Start > AtTime {
 		errs = append(errs, fmt.Errorf("Start has no value %d: %w", c.Start, partition.Unsupported))
 	}
 	for _, d := range []struct {

@@ -217,6 +217,22 @@ func (f *fakeCluster) Info(_ context.Context, _ partition.BrokerID, req partitio
 	return partition.InfoResponse{Code: code, Start: l.start, HighWatermark: l.end(), End: l.end()}, err
 }
 
+func (f *fakeCluster) FindTime(_ context.Context, _ partition.BrokerID, req partition.FindTimeRequest) (partition.FindTimeResponse, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	code, err := f.fail("find")
+	l := f.log(req.ID)
+	resp := partition.FindTimeResponse{Code: code, Offset: l.end()}
+	for _, b := range l.batches {
+		for r := range b.Records() {
+			if !resp.Found && r.Timestamp >= req.Time {
+				resp.Found, resp.Offset = true, r.Offset
+			}
+		}
+	}
+	return resp, err
+}
+
 func (f *fakeCluster) Heartbeat(ctx context.Context, req group.HeartbeatRequest) (group.HeartbeatResponse, error) {
 	f.mu.Lock()
 	if len(f.beats) > 0 && f.beats[len(f.beats)-1].Sequence > req.Sequence {

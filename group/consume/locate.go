@@ -2,6 +2,7 @@ package consume
 
 import (
 	"context"
+	"errors"
 	"time"
 
 	"github.com/samsalog/samsa/log"
@@ -126,6 +127,8 @@ func (c *Consumer) beginning(p *part) (mark, bool) {
 		return mark{0, log.NoEpoch}, true
 	case At:
 		return mark{c.cfg.From, log.NoEpoch}, true
+	case AtTime:
+		return c.sinceTime(c.ctx, p.id, c.cfg.Since)
 	case Latest:
 	}
 	leaders, _ := c.cluster.Leaders([]partition.ID{p.id})
@@ -139,4 +142,57 @@ func (c *Consumer) beginning(p *part) (mark, bool) {
 		return unmarked, false
 	}
 	return mark{info.HighWatermark, log.NoEpoch}, true
+}
+
+// sinceTime makes one attempt to find the first record at or after a time.
+func (c *Consumer) sinceTime(ctx context.Context, id partition.ID, t int64) (mark, bool) {
+	leaders, _ := c.cluster.Leaders([]partition.ID{id})
+	if leaders[0].Broker == partition.NoBroker {
+		return unmarked, false
+	}
+	ctx, cancel := context.WithTimeout(ctx, attempt)
+	defer cancel()
+	resp, err := c.cluster.FindTime(ctx, leaders[0].Broker, partition.FindTimeRequest{ID: id, Time: t})
+	if err != nil || resp.Code != partition.OK {
+		return unmarked, false
+	}
+	return mark{resp.Offset, log.NoEpoch}, true
+}
+
+// SeekTime makes the first record at or after a time, in milliseconds since the Unix
+// epoch, the next one of each partition that is assigned now; behind the newest one
+// if there is none. It waits for leaders until ctx ends; then some partitions may
+// have been moved.
+func (c *Consumer) SeekTime(ctx context.Context, t int64) error {
+	for _, place := range c.Assigned() {
+		if err := c.seekTime(ctx, place, t); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (c *Consumer) seekTime(ctx context.Context, place Place, t int64) error {
+	for backoff := firstBackoff; ; backoff = min(2*backoff, maxBackoff) {
+		c.mu.Lock()
+		p := c.find(place)
+		if p == nil || p.revoking {
+			c.mu.Unlock()
+			return nil // it was taken away meanwhile
+		}
+		id := p.id
+		c.mu.Unlock()
+		if at, ok := c.sinceTime(ctx, id, t); ok {
+			if err := c.Seek(place, at.at); !errors.Is(err, ErrNotAssigned) {
+				return err
+			}
+			return nil
+		}
+		if !c.rest(backoff) {
+			return ErrClosed
+		}
+		if ctx.Err() != nil {
+			return &Error{place, context.Cause(ctx)}
+		}
+	}
 }

@@ -12,31 +12,6 @@ import (
 	"github.com/samsalog/samsa/log"
 )
 
-// An Op is a kind of call of a disk. Several are joined by |.
-type Op uint
-
-// The kinds of calls. Mutate is all that change what a disk holds, or make it
-// durable.
-const (
-	Open Op = 1 << iota
-	Read
-	Create
-	Rename
-	Remove
-	Mkdir
-	Write
-	Truncate
-	Sync
-	SyncDir
-	Lock
-
-	Mutate = Create | Rename | Remove | Mkdir | Write | Truncate | Sync | SyncDir
-)
-
-// ErrCrashed is what calls return behind the one at which a disk was told to
-// crash.
-var ErrCrashed = errors.New("logtest: crashed")
-
 // A Disk is a [log.FS] over another one, which nobody else uses meanwhile. What
 // the other one held to begin with counts as durable. It is safe for concurrent
 // use, and outlives the brokers on it: after [Disk.Fail] or [Disk.PowerFail]
@@ -45,74 +20,27 @@ var ErrCrashed = errors.New("logtest: crashed")
 type Disk struct {
 	under log.FS
 
-	mu    sync.Mutex // guards all below; held while under is called, not while syncs take their time
-	dirs  map[string]*dir
-	life  int   // rises with each death: handles of an earlier life are dead
-	down  error // what every call returns now
-	trash int
-	delay time.Duration
-	traps []*trap
-	count int // mutating calls so far
-	locks []*lock
-}
+	mu      sync.Mutex // guards all below; held while under is called, not while calls wait
+	dirs    map[string]*dir
+	life    int   // rises with each death: handles of an earlier life are dead
+	down    error // what every call returns now
+	trash   int
+	count   int // mutating calls so far
+	handles map[*file]bool
+	locks   []*lock
 
-// A lock is one that somebody alive holds.
-type lock struct{ free func() error }
-
-// A trap fails the n-th call of a kind from now.
-type trap struct {
-	op    Op
-	left  int
-	err   error
-	crash bool
+	delay    time.Duration
+	traps    []*trap
+	released sync.Cond // a trap has ended, or a life; uses mu
+	before   func(op Op, name string)
+	room     room
 }
 
 // NewDisk returns a disk over under.
 func NewDisk(under log.FS) *Disk {
-	return &Disk{under: under, dirs: map[string]*dir{}}
-}
-
-// Fail makes every call return err until Revive, and frees all locks. What was
-// written stays: a process is killed, or a disk pulled out.
-func (d *Disk) Fail(err error) {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	d.die(err)
-}
-
-// die ends the life of who uses the disk; d.mu is held.
-func (d *Disk) die(down error) {
-	d.life++
-	d.down = down
-	for _, l := range d.locks {
-		_ = l.free() // a dead process is told nothing
-	}
-	d.locks = nil
-}
-
-// Revive ends what Fail began, and takes away what is left of FailNth and Crash.
-// Handles opened before Fail stay dead.
-func (d *Disk) Revive() {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	d.down, d.traps = nil, nil
-}
-
-// FailNth makes the n-th call from now, among those of the given kinds, return
-// err without effect; 1 is the next one. Later calls succeed again.
-func (d *Disk) FailNth(op Op, n int, err error) {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	d.traps = append(d.traps, &trap{op: op, left: n, err: err})
-}
-
-// Crash kills whoever uses the disk at the n-th mutating call from now: of a
-// write one half is done, of others nothing, and all calls return [ErrCrashed]
-// until Revive.
-func (d *Disk) Crash(n int) {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	d.traps = append(d.traps, &trap{op: Mutate, left: n, err: ErrCrashed, crash: true})
+	d := &Disk{under: under, dirs: map[string]*dir{}, handles: map[*file]bool{}}
+	d.released.L = &d.mu
+	return d
 }
 
 // Mutations returns how many mutating calls there have been.
@@ -122,11 +50,17 @@ func (d *Disk) Mutations() int {
 	return d.count
 }
 
-// Delay makes each sync, of a file or a directory, take that long.
-func (d *Disk) Delay(delay time.Duration) {
+// Handles returns the names of the files that are open, in order, once for each
+// handle. Those of a dead process are not: its end has closed them.
+func (d *Disk) Handles() []string {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	d.delay = delay
+	names := []string{}
+	for f := range d.handles {
+		names = append(names, f.node.name)
+	}
+	slices.Sort(names)
+	return names
 }
 
 // FlipBit changes one bit of a file, as a bad disk does: bit 0 to 7 of byte at.
@@ -145,31 +79,6 @@ func (d *Disk) FlipBit(name string, at int64, bit uint) error {
 	return errors.Join(err, f.Close())
 }
 
-// enter counts a call and returns the error that it is to return, if any; d.mu
-// is held.
-func (d *Disk) enter(op Op) error {
-	if d.down != nil {
-		return d.down
-	}
-	if op&Mutate != 0 {
-		d.count++
-	}
-	for i, t := range d.traps {
-		if t.op&op == 0 {
-			continue
-		}
-		if t.left--; t.left > 0 {
-			continue
-		}
-		d.traps = slices.Delete(d.traps, i, i+1)
-		if t.crash {
-			d.die(t.err)
-		}
-		return t.err
-	}
-	return nil
-}
-
 // Open implements [log.FS].
 func (d *Disk) Open(name string) (log.File, error) { return d.open(Open, name) }
 
@@ -179,7 +88,7 @@ func (d *Disk) Create(name string) (log.File, error) { return d.open(Create, nam
 func (d *Disk) open(op Op, name string) (log.File, error) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	if err := d.enter(op); err != nil {
+	if err := d.begin(op, name); err != nil {
 		return nil, err
 	}
 	in, base, err := d.dir(name)
@@ -187,36 +96,49 @@ func (d *Disk) open(op Op, name string) (log.File, error) {
 		return nil, err
 	}
 	n := in.now[base]
-	if n != nil && op == Create {
-		f, err := d.under.Open(name)
-		if err == nil {
-			err = errors.Join(n.saveTruncate(f, 0), f.Close())
-		}
-		if err != nil {
+	var f log.File
+	switch {
+	case op == Open:
+		f, err = d.under.Open(name)
+	case n == nil:
+		if err := d.roomForName("create", name); err != nil {
 			return nil, err
 		}
-	}
-	var f log.File
-	if op == Create {
 		f, err = d.under.Create(name)
-	} else {
-		f, err = d.under.Open(name)
+	default:
+		f, err = d.recreate(n)
 	}
 	if err != nil {
 		return nil, err
 	}
 	if n == nil {
-		n = &node{path: filepath.Clean(name)}
+		path := filepath.Clean(name)
+		n = &node{path: path, name: path}
 		in.do(change{add: base, node: n})
 	}
-	return &file{disk: d, node: n, under: f, life: d.life}, nil
+	h := &file{disk: d, node: n, under: f, life: d.life}
+	d.handles[h] = true
+	return h, nil
+}
+
+// recreate empties a file that is there.
+func (d *Disk) recreate(n *node) (log.File, error) {
+	f, err := d.under.Open(n.path)
+	if err != nil {
+		return nil, err
+	}
+	if err := errors.Join(n.saveTruncate(f, 0), f.Close()); err != nil {
+		return nil, err
+	}
+	n.size = 0
+	return d.under.Create(n.path)
 }
 
 // Rename implements [log.FS], within one directory.
 func (d *Disk) Rename(from, to string) error {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	if err := d.enter(Rename); err != nil {
+	if err := d.begin(Rename, from); err != nil {
 		return err
 	}
 	in, a, err := d.dir(from)
@@ -246,6 +168,7 @@ func (d *Disk) Rename(from, to string) error {
 		return err
 	}
 	n.path = filepath.Clean(to)
+	n.name = n.path
 	in.do(change{drop: a, add: b, node: n})
 	return nil
 }
@@ -254,7 +177,7 @@ func (d *Disk) Rename(from, to string) error {
 func (d *Disk) Remove(name string) error {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	if err := d.enter(Remove); err != nil {
+	if err := d.begin(Remove, name); err != nil {
 		return err
 	}
 	in, base, err := d.dir(name)
@@ -263,16 +186,32 @@ func (d *Disk) Remove(name string) error {
 	}
 	n := in.now[base]
 	if n == nil {
-		if _, err := d.under.ReadDir(name); err != nil {
-			return &fs.PathError{Op: "remove", Path: name, Err: fs.ErrNotExist}
-		}
-		delete(d.dirs, filepath.Clean(name))
-		return d.under.Remove(name) // a directory; that it went is durable at once
+		return d.removeDir(name)
 	}
 	if err := d.discard(n); err != nil {
 		return err
 	}
 	in.do(change{drop: base})
+	return nil
+}
+
+// removeDir removes an empty directory. That it went is durable at once, and so is
+// what was in it.
+func (d *Disk) removeDir(name string) error {
+	names, err := d.list(name)
+	if err != nil {
+		return &fs.PathError{Op: "remove", Path: name, Err: fs.ErrNotExist}
+	}
+	path := filepath.Clean(name)
+	if in := d.dirs[path]; in != nil && len(names) == 0 {
+		if err := d.settle(in, len(in.changes)); err != nil {
+			return err
+		}
+	}
+	if err := d.under.Remove(name); err != nil {
+		return err
+	}
+	delete(d.dirs, path)
 	return nil
 }
 
@@ -291,8 +230,13 @@ func (d *Disk) discard(n *node) error {
 func (d *Disk) MkdirAll(name string) error {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	if err := d.enter(Mkdir); err != nil {
+	if err := d.begin(Mkdir, name); err != nil {
 		return err
+	}
+	if _, err := d.under.ReadDir(name); err != nil {
+		if err := d.roomForName("mkdir", name); err != nil {
+			return err
+		}
 	}
 	return d.under.MkdirAll(name)
 }
@@ -301,7 +245,7 @@ func (d *Disk) MkdirAll(name string) error {
 func (d *Disk) ReadDir(name string) ([]string, error) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	if err := d.enter(Read); err != nil {
+	if err := d.begin(Read, name); err != nil {
 		return nil, err
 	}
 	return d.list(name)
@@ -316,67 +260,25 @@ func (d *Disk) list(name string) ([]string, error) {
 func (d *Disk) SyncDir(name string) error {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	if err := d.enter(SyncDir); err != nil {
-		return err
+	life := d.life
+	o := d.enter(SyncDir, name, life)
+	if d.gone(life) != nil {
+		return o.err
 	}
 	in, _, err := d.dir(filepath.Join(name, "x"))
 	if err != nil {
 		return err
 	}
 	upTo := len(in.changes)
-	if err := d.wait(); err != nil {
+	if err := d.wait(o, life); err != nil {
+		in.failed = life + 1
 		return err
+	}
+	if o.lie || in.failed == life+1 {
+		return nil
 	}
 	// Another sync may have been faster, and have done some of it already.
 	return d.settle(in, min(upTo, len(in.changes)))
-}
-
-// Lock implements [log.Locker], if the disk below does; if not, nothing is locked.
-// Fail, Crash and PowerFail free the lock, and unlock has no effect from then on.
-func (d *Disk) Lock(name string) (unlock func() error, err error) {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	if err := d.enter(Lock); err != nil {
-		return nil, err
-	}
-	under, ok := d.under.(log.Locker)
-	if !ok {
-		return func() error { return nil }, nil
-	}
-	free, err := under.Lock(name)
-	if err != nil {
-		return nil, err
-	}
-	l := &lock{free}
-	d.locks = append(d.locks, l)
-	return func() error {
-		d.mu.Lock()
-		defer d.mu.Unlock()
-		i := slices.Index(d.locks, l)
-		if i < 0 {
-			return nil
-		}
-		d.locks = slices.Delete(d.locks, i, i+1)
-		return l.free()
-	}, nil
-}
-
-// wait lets a sync take its time; d.mu is held before and after.
-func (d *Disk) wait() error {
-	if d.delay <= 0 {
-		return nil
-	}
-	delay, life := d.delay, d.life
-	d.mu.Unlock()
-	time.Sleep(delay)
-	d.mu.Lock()
-	if d.life != life {
-		if d.down != nil {
-			return d.down
-		}
-		return ErrCrashed
-	}
-	return d.down
 }
 
 const hiddenPrefix = "~logtest-"

@@ -10,29 +10,24 @@ type file struct {
 	life  int
 }
 
-// enter is Disk.enter for a handle, which may be dead; the disk's mutex is held.
-func (f *file) enter(op Op) error {
-	if err := f.dead(); err != nil {
-		return err
+// enter is Disk.enter for a handle, which waits where it is held unless it syncs;
+// the disk's mutex is held.
+func (f *file) enter(op Op) outcome {
+	o := f.disk.enter(op, f.node.name, f.life)
+	if op == Sync {
+		return o
 	}
-	return f.disk.enter(op)
-}
-
-func (f *file) dead() error {
-	if f.life == f.disk.life {
-		return nil
+	if err := f.disk.hold(o.until, f.life); err != nil && !o.half {
+		o.err = err
 	}
-	if f.disk.down != nil {
-		return f.disk.down
-	}
-	return ErrCrashed
+	return o
 }
 
 func (f *file) ReadAt(p []byte, off int64) (int, error) {
 	f.disk.mu.Lock()
 	defer f.disk.mu.Unlock()
-	if err := f.enter(Read); err != nil {
-		return 0, err
+	if o := f.enter(Read); o.err != nil {
+		return 0, o.err
 	}
 	return f.under.ReadAt(p, off)
 }
@@ -40,51 +35,85 @@ func (f *file) ReadAt(p []byte, off int64) (int, error) {
 func (f *file) WriteAt(p []byte, off int64) (int, error) {
 	f.disk.mu.Lock()
 	defer f.disk.mu.Unlock()
-	alive := f.dead() == nil && f.disk.down == nil
-	if err := f.enter(Write); err != nil {
-		if half := p[:len(p)/2]; alive && f.dead() != nil { // crashed at this very call
-			if f.node.save(f.under, off, int64(len(half))) == nil {
-				_, _ = f.under.WriteAt(half, off)
-			}
-		}
+	o := f.enter(Write)
+	switch {
+	case o.half:
+		p = p[:len(p)/2]
+	case o.err != nil:
+		return 0, o.err
+	}
+	n, err := f.write(p, off)
+	if o.err != nil {
+		err = o.err
+	}
+	return n, err
+}
+
+// write writes what there is room for.
+func (f *file) write(p []byte, off int64) (int, error) {
+	if off < 0 || len(p) == 0 {
+		return f.under.WriteAt(p, off)
+	}
+	fit, full := f.disk.fit(f.node, off, len(p))
+	if fit == 0 {
+		return 0, full
+	}
+	if err := f.node.save(f.under, off, int64(fit)); err != nil {
 		return 0, err
 	}
-	if err := f.node.save(f.under, off, int64(len(p))); err != nil {
-		return 0, err
+	n, err := f.under.WriteAt(p[:fit], off)
+	f.node.size = max(f.node.size, off+int64(n))
+	if err == nil {
+		err = full
 	}
-	return f.under.WriteAt(p, off)
+	return n, err
 }
 
 func (f *file) Truncate(size int64) error {
 	f.disk.mu.Lock()
 	defer f.disk.mu.Unlock()
-	if err := f.enter(Truncate); err != nil {
+	if o := f.enter(Truncate); o.err != nil {
+		return o.err
+	}
+	if size < 0 {
+		return f.under.Truncate(size)
+	}
+	if err := f.disk.roomForSize(f.node, size); err != nil {
 		return err
 	}
 	if err := f.node.saveTruncate(f.under, size); err != nil {
 		return err
 	}
-	return f.under.Truncate(size)
+	if err := f.under.Truncate(size); err != nil {
+		return err
+	}
+	f.node.size = size
+	return nil
 }
 
 func (f *file) Sync() error {
 	f.disk.mu.Lock()
 	defer f.disk.mu.Unlock()
-	if err := f.enter(Sync); err != nil {
-		return err
+	o := f.enter(Sync)
+	if f.disk.gone(f.life) != nil {
+		return o.err
 	}
 	n := f.node
 	size, err := f.under.Size()
 	if err != nil {
 		return err
 	}
-	if len(n.layers) == 0 {
-		return f.disk.wait()
+	serial := 0
+	if len(n.layers) > 0 {
+		n.push(size)
+		serial = n.serial
 	}
-	n.push(size)
-	serial := n.serial
-	if err := f.disk.wait(); err != nil {
+	if err := f.disk.wait(o, f.life); err != nil {
+		n.failed = f.life + 1
 		return err
+	}
+	if o.lie || n.failed == f.life+1 {
+		return nil
 	}
 	n.synced(serial)
 	if len(n.layers) == 1 && len(n.layers[0].old) == 0 {
@@ -98,11 +127,8 @@ func (f *file) Sync() error {
 func (f *file) Size() (int64, error) {
 	f.disk.mu.Lock()
 	defer f.disk.mu.Unlock()
-	if err := f.dead(); err != nil {
-		return 0, err
-	}
-	if f.disk.down != nil {
-		return 0, f.disk.down
+	if o := f.enter(Read); o.err != nil {
+		return 0, o.err
 	}
 	return f.under.Size()
 }
@@ -112,10 +138,8 @@ func (f *file) Size() (int64, error) {
 func (f *file) Close() error {
 	f.disk.mu.Lock()
 	defer f.disk.mu.Unlock()
-	err := f.dead()
-	if err == nil {
-		err = f.disk.down
-	}
+	delete(f.disk.handles, f)
+	err := f.enter(Close).err
 	if cerr := f.under.Close(); err == nil {
 		err = cerr
 	}

@@ -18,8 +18,11 @@ const sector = 512
 // sync that is under way began.
 type node struct {
 	path   string // where the disk below has it
+	name   string // the last one that it had for who uses the disk
+	size   int64
 	layers []*layer
 	serial int // of the newest layer
+	failed int // one more than the life in which a sync of it failed
 }
 
 // A layer is what a file was at the moment when the layer began, as far as it
@@ -105,6 +108,7 @@ type dir struct {
 	synced  map[string]*node
 	changes []change
 	now     map[string]*node
+	failed  int // as of a node
 }
 
 func (in *dir) do(c change) {
@@ -129,11 +133,24 @@ func (d *Disk) dir(name string) (*dir, string, error) {
 		if _, err := d.under.ReadDir(full); err == nil {
 			continue // a directory
 		}
-		n := &node{path: full}
+		size, err := d.size(full)
+		if err != nil {
+			return nil, "", err
+		}
+		n := &node{path: full, name: full, size: size}
 		in.synced[name], in.now[name] = n, n
 	}
 	d.dirs[path] = in
 	return in, base, nil
+}
+
+func (d *Disk) size(path string) (int64, error) {
+	f, err := d.under.Open(path)
+	if err != nil {
+		return 0, err
+	}
+	size, err := f.Size()
+	return size, errors.Join(err, f.Close())
 }
 
 // settle makes the first n changes durable, and removes for good the files that

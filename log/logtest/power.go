@@ -6,33 +6,58 @@ import (
 	"math/rand"
 	"path/filepath"
 	"slices"
+	"strings"
 
 	"github.com/samsalog/samsa/log"
 )
 
 // PowerFail takes what was not synced: nil takes all of it; otherwise rng draws
-// how much is taken, from nothing to everything: any sectors of a file, one of
+// how much is taken, from nothing to everything: any sectors of a file, some of
 // them torn, and any changes of a directory. Handles opened before are dead; the
-// disk serves new ones at once, and what is left of FailNth and Crash is off.
+// disk serves new ones at once, and the faults that are left are off.
 func (d *Disk) PowerFail(rng *rand.Rand) error {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	d.die(nil)
-	d.traps = nil
-	keep := 0.0 // the share of what was not synced that stays
+	keep := 0.0
 	if rng != nil {
 		keep = []float64{0, 0.5, 1, rng.Float64()}[rng.Intn(4)]
 	}
-	stays := func() bool { return rng != nil && rng.Float64() < keep }
+	return d.PowerFailKeeping(keep, rng)
+}
+
+// PowerFailKeeping is PowerFail that keeps a share of what was not synced, from 0
+// for nothing to 1 for everything; rng draws what. It tears blocks too: of those
+// that are taken, and of those that are kept the last one of a file. With nil none
+// is torn, and the share counts as 0 unless it is 1.
+func (d *Disk) PowerFailKeeping(share float64, rng *rand.Rand) error {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.die(nil)
+	d.endTraps()
+	cut := powerCut{share, rng}
 	for _, path := range slices.Sorted(maps.Keys(d.dirs)) {
-		if err := d.failDir(path, d.dirs[path], stays, rng); err != nil {
+		if err := d.failDir(path, d.dirs[path], cut); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-func (d *Disk) failDir(path string, in *dir, stays func() bool, rng *rand.Rand) error {
+// A powerCut draws what is left of what was not synced.
+type powerCut struct {
+	share float64
+	rng   *rand.Rand
+}
+
+func (c powerCut) stays() bool {
+	if c.rng == nil {
+		return c.share >= 1
+	}
+	return c.rng.Float64() < c.share
+}
+
+// one tells whether something that happens to one in n happens.
+func (c powerCut) one(n int) bool { return c.rng != nil && c.rng.Intn(n) == 0 }
+
+func (d *Disk) failDir(path string, in *dir, cut powerCut) error {
 	all := map[*node]bool{}
 	for _, n := range in.synced {
 		all[n] = true
@@ -44,7 +69,7 @@ func (d *Disk) failDir(path string, in *dir, stays func() bool, rng *rand.Rand) 
 	}
 	left := maps.Clone(in.synced)
 	for _, c := range in.changes {
-		if stays() {
+		if cut.stays() {
 			c.apply(left)
 		}
 	}
@@ -58,9 +83,9 @@ func (d *Disk) failDir(path string, in *dir, stays func() bool, rng *rand.Rand) 
 		}
 		names[n] = name
 	}
-	order := slices.SortedFunc(maps.Keys(all), func(a, b *node) int { return compare(a.path, b.path) })
+	order := slices.SortedFunc(maps.Keys(all), func(a, b *node) int { return strings.Compare(a.path, b.path) })
 	for _, n := range order {
-		if err := d.failFile(n, stays, rng); err != nil {
+		if err := d.failFile(n, cut); err != nil {
 			return err
 		}
 		if !isHidden(filepath.Base(n.path)) {
@@ -80,24 +105,14 @@ func (d *Disk) failDir(path string, in *dir, stays func() bool, rng *rand.Rand) 
 		if err := d.under.Rename(n.path, to); err != nil {
 			return err
 		}
-		n.path = to
+		n.path, n.name = to, to
 	}
 	in.synced, in.changes, in.now = left, nil, maps.Clone(left)
 	return nil
 }
 
-func compare(a, b string) int {
-	switch {
-	case a < b:
-		return -1
-	case a > b:
-		return 1
-	}
-	return 0
-}
-
 // failFile takes what was not synced of one file.
-func (d *Disk) failFile(n *node, stays func() bool, rng *rand.Rand) error {
+func (d *Disk) failFile(n *node, cut powerCut) error {
 	if len(n.layers) == 0 {
 		return nil
 	}
@@ -105,39 +120,50 @@ func (d *Disk) failFile(n *node, stays func() bool, rng *rand.Rand) error {
 	if err != nil {
 		return err
 	}
-	err = revert(f, n, stays, rng)
+	n.size, err = cut.revert(f, n)
 	n.layers = nil
 	return errors.Join(err, f.Close())
 }
 
-func revert(f log.File, n *node, stays func() bool, rng *rand.Rand) error {
-	size, old := n.durable()
+// revert puts sectors back as they were, and returns the size that is left.
+func (c powerCut) revert(f log.File, n *node) (int64, error) {
+	was, old := n.durable()
 	now, err := f.Size()
 	if err != nil {
-		return err
+		return 0, err
 	}
-	left := now
-	if !stays() {
-		left = size
+	left := c.size(was, now)
+	if err := f.Truncate(max(was, now)); err != nil {
+		return 0, err
 	}
-	if err := f.Truncate(max(size, now, left)); err != nil {
-		return err
-	}
-	for _, s := range slices.Sorted(maps.Keys(old)) {
-		b := old[s]
-		switch {
-		case stays():
+	sectors := slices.Sorted(maps.Keys(old))
+	for i, s := range sectors {
+		at := 0 // from here on the sector is as it was
+		switch stays := c.stays(); {
+		case stays && (i < len(sectors)-1 || !c.one(2)):
 			continue
-		case rng != nil && rng.Intn(8) == 0: // torn: its first bytes are new
-			cut := rng.Intn(sector)
-			if _, err := f.WriteAt(b[cut:], s*sector+int64(cut)); err != nil {
-				return err
-			}
-		default:
-			if _, err := f.WriteAt(b, s*sector); err != nil {
-				return err
-			}
+		case stays || c.one(8): // torn: its first bytes are new
+			at = c.rng.Intn(sector)
+		}
+		if _, err := f.WriteAt(old[s][at:], s*sector+int64(at)); err != nil {
+			return 0, err
 		}
 	}
-	return f.Truncate(left)
+	return left, f.Truncate(left)
+}
+
+// size draws the size of a file that was of one size, and is of another now. One
+// that grew may have come to anywhere between.
+func (c powerCut) size(was, now int64) int64 {
+	low := was
+	if c.share >= 1 {
+		low = max(was, (now-1)/sector*sector) // all blocks but the last are whole
+	}
+	switch {
+	case now > was && c.one(4):
+		return low + c.rng.Int63n(now-low)
+	case c.stays():
+		return now
+	}
+	return was
 }

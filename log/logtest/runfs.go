@@ -6,8 +6,6 @@ import (
 	"io/fs"
 	"path/filepath"
 	"slices"
-	"sync"
-	"sync/atomic"
 	"testing"
 
 	"github.com/samsalog/samsa/log"
@@ -26,7 +24,12 @@ func RunFS(t *testing.T, open func(t *testing.T) (fsys log.FS, dir string)) {
 		{"create empties the file that is there", fixture.create},
 		{"rename replaces, and open handles stay with their file", fixture.rename},
 		{"a removed file is still there for who has it open", fixture.remove},
+		{"a name that is taken away and made anew is another file", fixture.anew},
+		{"handles of one file see each other's writes", fixture.shared},
+		{"reads beside writes see what was written before them", fixture.beside},
 		{"a directory lists its names in order, and goes when empty", fixture.directory},
+		{"a directory is no file, and a file no directory", fixture.kinds},
+		{"below zero there is nothing", fixture.negative},
 		{"a closed file fails", fixture.closed},
 		{"a locked directory is nobody else's until it is unlocked", fixture.lock},
 		{"of many who lock a directory at once one gets it", fixture.race},
@@ -114,6 +117,9 @@ func (f fixture) write() {
 	f.ok(err)
 	f.holds(file, "hello\x00\x00!")
 	f.reads("x", "hello\x00\x00!")
+	_, err = file.WriteAt(nil, 1000)
+	f.ok(err)
+	f.holds(file, "hello\x00\x00!")
 	b := make([]byte, 4)
 	if n, err := file.ReadAt(b, 6); n != 2 || !errors.Is(err, io.EOF) {
 		f.Errorf("a read over the end returns %d, %v; want 2, EOF", n, err)
@@ -151,6 +157,14 @@ func (f fixture) rename() {
 	f.reads("two", "1")
 	f.holds(one, "1")
 	f.holds(two, "2")
+	_, err := two.WriteAt([]byte("X"), 0)
+	f.ok(err)
+	_, err = one.WriteAt([]byte("!"), 1)
+	f.ok(err)
+	f.holds(two, "X")
+	f.reads("two", "1!")
+	f.ok(f.fsys.Rename(f.path("two"), f.path("two")))
+	f.reads("two", "1!")
 	f.ok(one.Close())
 	f.ok(two.Close())
 	names, err := f.fsys.ReadDir(f.dir)
@@ -183,7 +197,15 @@ func (f fixture) directory() {
 	if err := f.fsys.Remove(f.dir); err == nil {
 		f.Error("a directory with files in it was removed")
 	}
+	f.reads("c", "c")
 	f.ok(f.fsys.Remove(f.path("aa")))
+	for _, name := range []string{"c", "a", "b"} {
+		f.ok(f.fsys.Remove(f.path(name)))
+	}
+	f.ok(f.fsys.Remove(f.dir))
+	if _, err := f.fsys.ReadDir(f.dir); !errors.Is(err, fs.ErrNotExist) {
+		f.Errorf("the directory is gone, and listing it returns %v; want fs.ErrNotExist", err)
+	}
 }
 
 func (f fixture) closed() {
@@ -191,94 +213,12 @@ func (f fixture) closed() {
 	f.ok(file.Close())
 	_, read := file.ReadAt(make([]byte, 1), 0)
 	_, write := file.WriteAt([]byte("x"), 0)
+	_, size := file.Size()
 	for call, err := range map[string]error{
-		"ReadAt": read, "WriteAt": write, "Sync": file.Sync(), "Truncate": file.Truncate(0),
+		"ReadAt": read, "WriteAt": write, "Sync": file.Sync(), "Truncate": file.Truncate(0), "Size": size, "Close": file.Close(),
 	} {
 		if err == nil {
 			f.Errorf("%s of a closed file succeeds", call)
-		}
-	}
-}
-
-func (f fixture) locker() log.Locker {
-	locker, ok := f.fsys.(log.Locker)
-	if !ok {
-		f.Skip("the disk is no log.Locker")
-	}
-	return locker
-}
-
-// refused checks that somebody has the directory.
-func (f fixture) refused(locker log.Locker, dir string) {
-	f.Helper()
-	unlock, err := locker.Lock(dir)
-	if !errors.Is(err, log.ErrLocked) || unlock != nil {
-		f.Fatalf("locking a locked directory returns %v; want log.ErrLocked", err)
-	}
-	if held, ok := errors.AsType[*log.LockedError](err); !ok || held.Dir != dir || held.Holder == "" {
-		f.Errorf("the error is %#v; want a log.LockedError that names the directory and its holder", err)
-	}
-}
-
-func (f fixture) lock() {
-	locker := f.locker()
-	if _, err := locker.Lock(f.path("none")); !errors.Is(err, fs.ErrNotExist) {
-		f.Errorf("locking a directory that is not there returns %v; want fs.ErrNotExist", err)
-	}
-	f.ok(f.made("x", "hello").Close())
-	first, err := locker.Lock(f.dir)
-	f.ok(err)
-	f.refused(locker, f.dir)
-	f.refused(locker, f.dir+string(filepath.Separator)+".") // the same by another name
-
-	f.reads("x", "hello") // a lock keeps nobody from the files
-	f.ok(f.made("y", "new").Close())
-	f.ok(f.fsys.MkdirAll(f.path("other")))
-	other, err := locker.Lock(f.path("other"))
-	f.ok(err)
-
-	f.ok(first())
-	second, err := locker.Lock(f.dir)
-	f.ok(err)
-	f.ok(first()) // has no effect on who came after
-	f.refused(locker, f.dir)
-	f.refused(locker, f.path("other"))
-	f.ok(other())
-	f.ok(second())
-	again, err := locker.Lock(f.dir)
-	f.ok(err)
-	f.ok(again())
-}
-
-func (f fixture) race() {
-	locker := f.locker()
-	for range 20 {
-		var got atomic.Int32
-		var begin, tried, done sync.WaitGroup
-		begin.Add(1)
-		for range 4 {
-			tried.Add(1)
-			done.Go(func() {
-				begin.Wait()
-				unlock, err := locker.Lock(f.dir)
-				tried.Done()
-				switch {
-				case err == nil:
-					got.Add(1)
-					tried.Wait() // nobody may find it free for having come late
-					err = unlock()
-				case errors.Is(err, log.ErrLocked):
-					err = nil
-				}
-				if err != nil {
-					f.Error(err)
-				}
-			})
-		}
-		begin.Done()
-		done.Wait()
-		if n := got.Load(); n != 1 {
-			f.Fatalf("%d of 4 got the lock", n)
 		}
 	}
 }

@@ -23,6 +23,7 @@ type Producer struct {
 	batches sync.Pool      // of *batch, empty
 	calls   sync.Pool      // of *call, idle
 	closed  atomic.Bool
+	latest  atomic.Int64                      // no record may be later; as of when one was
 	topics  atomic.Pointer[map[string]*topic] // by name; never written to, but replaced under mu
 
 	mu   sync.Mutex // guards changes of topics, and byID
@@ -160,6 +161,14 @@ func (p *Producer) admit(ctx context.Context, q *queue, rec *Record) (int, error
 	n := size(rec)
 	if limit := min(q.topic.maxBatch-log.BatchOverhead, p.cfg.BufferBytes); n > limit {
 		return 0, fmt.Errorf("%w: %d bytes, and there is room for %d", ErrTooLarge, n, limit)
+	}
+	// Its leader would refuse it, and all that is in one batch with it.
+	if rec.Timestamp > p.latest.Load() {
+		latest := time.Now().Add(partition.MaxAhead).UnixMilli()
+		p.latest.Store(latest)
+		if rec.Timestamp > latest {
+			return 0, partition.InvalidTimestamp
+		}
 	}
 	if err := ctx.Err(); err != nil {
 		return 0, err

@@ -40,6 +40,10 @@ const (
 	fileVersion   = 1
 )
 
+// reserve is what is left free on a disk that has no more room for records: for
+// metadata, checkpoints, and a clean stop.
+const reserve = 32 << 20
+
 func dirName(topic string, p partition.PartitionID) string { return fmt.Sprintf("%s-%d", topic, p) }
 
 // A found is a partition's directory that was there when the broker opened.
@@ -232,5 +236,5 @@ func (n *Node) takeFound(id partition.ID) (found, bool) {
 }
 
 func (n *Node) logConfig(t partition.TopicConfig) log.Config {
-	return log.Config{SegmentBytes: t.SegmentBytes, MaxBatchBytes: t.MaxBatchBytes, Flushes: n.flushes}
+	return log.Config{SegmentBytes: t.SegmentBytes, MaxBatchBytes: t.MaxBatchBytes, Flushes: n.flushes, Space: n.space}
 }

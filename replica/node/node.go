@@ -84,6 +84,7 @@ type Node struct {
 	unlock  func() error // the directory, at the end of Close
 	logger  *slog.Logger
 	flushes *log.FlushLimit
+	space   *log.Space
 	peers   Peers
 	quorum  Quorum
 
@@ -134,7 +135,7 @@ func Open(cfg Config) (*Node, error) {
 	}
 	n := &Node{
 		cfg: cfg, self: cfg.Self, unlock: unlock, logger: cfg.Logger, born: time.Now(),
-		flushes: log.NewFlushLimit(16),
+		flushes: log.NewFlushLimit(16), space: log.NewSpace(cfg.FS, cfg.Dir, reserve),
 		found:   make(map[partition.ID]found), dirs: make(map[string]partition.ID),
 		table: partition.NewTable(), replies: make(map[uint64]chan any),
 		replicas: make(map[partition.ID]*Replica), fetchers: make(map[partition.BrokerID]*fetcher),
@@ -191,6 +192,7 @@ func (n *Node) Run(ctx context.Context) error {
 	loops.Go(n.runMembership)
 	loops.Go(n.runController)
 	loops.Go(n.runClock)
+	loops.Go(n.runCleaner)
 	loops.Wait()
 	n.resignAll()
 	n.workers.close()

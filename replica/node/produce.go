@@ -23,6 +23,9 @@ func (n *Node) Produce(ctx context.Context, req partition.ProduceRequest, batch 
 	if code == partition.OK {
 		code = checkBatch(batch, r.topic.MaxBatchBytes)
 	}
+	if code == partition.OK && batch.MaxTimestamp() > time.Now().Add(partition.MaxAhead).UnixMilli() {
+		code = partition.InvalidTimestamp
+	}
 	if code != partition.OK {
 		return n.refusal(req.ID, code)
 	}

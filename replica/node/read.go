@@ -68,6 +68,59 @@ func (n *Node) HandleInfo(ctx context.Context, req partition.InfoRequest) partit
 	return resp
 }
 
+// HandleFindTime answers with the first committed record at or after a time.
+func (n *Node) HandleFindTime(ctx context.Context, req partition.FindTimeRequest) partition.FindTimeResponse {
+	r, role, code := n.leading(ctx, req.ID, log.NoEpoch)
+	epoch, leader := n.leaderOf(req.ID)
+	resp := partition.FindTimeResponse{Code: code, Epoch: epoch, Leader: leader}
+	if code != partition.OK {
+		return resp
+	}
+	resp.Leader, resp.Epoch, resp.Offset = n.self, role.epoch, r.highWatermark()
+	if resp.Offset < role.begin {
+		resp.Code = partition.NotAvailable
+		return resp
+	}
+	off, found, err := r.log.OffsetAt(req.Time, resp.Offset)
+	switch {
+	case err != nil:
+		resp.Code = readCode(err)
+	case found:
+		resp.Found, resp.Offset = true, off
+	}
+	return resp
+}
+
+// HandleDeleteBefore removes records of a partition that this broker leads. Followers
+// hear of it with their next fetch.
+func (n *Node) HandleDeleteBefore(ctx context.Context, req partition.DeleteBeforeRequest) partition.DeleteBeforeResponse {
+	r, role, code := n.leading(ctx, req.ID, log.NoEpoch)
+	epoch, leader := n.leaderOf(req.ID)
+	resp := partition.DeleteBeforeResponse{Code: code, Epoch: epoch, Leader: leader}
+	if code != partition.OK {
+		return resp
+	}
+	resp.Leader, resp.Epoch = n.self, role.epoch
+	high := r.highWatermark()
+	before := req.Before
+	if before == -1 {
+		before = high
+	}
+	switch {
+	case high < role.begin:
+		resp.Code = partition.NotAvailable
+		return resp
+	case before > high || before < 0:
+		resp.Code = partition.OutOfRange
+	default:
+		if err := r.trim(before); err != nil {
+			resp.Code = readCode(err)
+		}
+	}
+	resp.Start = r.log.Start()
+	return resp
+}
+
 // newsPatience is how long a request waits for metadata that its sender has and
 // this broker has not.
 const newsPatience = 100 * time.Millisecond

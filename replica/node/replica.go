@@ -32,6 +32,7 @@ type Replica struct {
 	dirty    atomic.Bool          // to be flushed within a second
 	noted    atomic.Int64         // the flushed end that a leader has stepped
 	lost     atomic.Bool          // its log is to be used no more
+	trimming atomic.Bool          // a worker removes what lies below the leader's start
 	behind   atomic.Bool          // its label says so: it was made anew, and has not been in the ISR since
 
 	mu     sync.Mutex // guards queue, active and parked; held for a few instructions only
@@ -141,6 +142,13 @@ func (r *Replica) carry(now time.Time, out replica.Output) {
 			high = r.follower.HighWatermark() // the disk may have had the last word
 		}
 		r.high.Store(int64(high))
+	}
+	if out.Start != nil && r.trimming.CompareAndSwap(false, true) {
+		start := *out.Start
+		r.node.workers.Go(func() {
+			defer r.trimming.Store(false)
+			_ = r.trim(start) // it was reported, and is asked for again
+		})
 	}
 	if out.Propose != nil {
 		r.node.propose(r, *out.Propose)
