@@ -9,6 +9,7 @@ import (
 
 	"github.com/samsalog/samsa/log"
 	"github.com/samsalog/samsa/partition"
+	"github.com/samsalog/samsa/replica"
 	"github.com/samsalog/samsa/transport/wire"
 )
 
@@ -143,7 +144,7 @@ func (n *Node) openFound(clean bool) error {
 			return fmt.Errorf("node: open %s: %w", name, err)
 		default:
 			f.log = opened
-			f.suspect = recovery.Lost || !clean && l.topic.Durability != partition.Synced
+			f.suspect = replica.Suspect(l.topic.Durability, recovery.Lost, clean)
 		}
 		n.found[l.id] = f
 	}

@@ -136,7 +136,7 @@ func Open(cfg Config) (*Node, error) {
 	n := &Node{
 		cfg: cfg, self: cfg.Self, unlock: unlock, logger: cfg.Logger, born: time.Now(),
 		flushes: log.NewFlushLimit(16), space: log.NewSpace(cfg.FS, cfg.Dir, reserve),
-		found:   make(map[partition.ID]found), dirs: make(map[string]partition.ID),
+		found: make(map[partition.ID]found), dirs: make(map[string]partition.ID),
 		table: partition.NewTable(), replies: make(map[uint64]chan any),
 		replicas: make(map[partition.ID]*Replica), fetchers: make(map[partition.BrokerID]*fetcher),
 		pending: make(map[partition.ID]bool), changed: make(chan struct{}),

@@ -96,13 +96,7 @@ func (o *fetchedOp) perform(r *Replica, now time.Time) {
 		return
 	}
 	if r.leader == nil {
-		// The asker may know more than this broker does, or less.
-		switch {
-		case o.part.Epoch > r.state.Epoch:
-			o.answer.Code = partition.UnknownEpoch
-		case o.part.Epoch < r.state.Epoch:
-			o.answer.Code = partition.FencedEpoch
-		}
+		o.answer = replica.NotLeading(r.state.Epoch, o.part)
 		return
 	}
 	e, end, known := r.log.EndOf(o.part.LastEpoch)
@@ -114,11 +108,7 @@ func (o *fetchedOp) perform(r *Replica, now time.Time) {
 	if v == nil {
 		return
 	}
-	o.answer = replica.FetchAnswer{
-		ID: r.id, Code: v.Code,
-		Diverging: v.Diverging, DivergingEpoch: v.DivergingEpoch, DivergingEnd: v.DivergingEnd,
-		HighWatermark: v.HighWatermark, Start: v.Start, End: v.End,
-	}
+	o.answer = v.Answer(r.id)
 	o.read, o.stale, o.news = v.Read, v.Stale, v.News
 }
 
