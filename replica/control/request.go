@@ -41,6 +41,8 @@ func (r *register) judge(p *plan) (Reply, bool) {
 	switch {
 	case known && old.Incarnation == b.Incarnation:
 		return Reply{r.in.Token, RegisterResponse{Epoch: old.Epoch}}, true
+	case known && old.Directory == b.Directory && b.Incarnation.Before(old.Incarnation):
+		return r.answer(partition.StaleBroker), true // its process is dead, and this came late
 	case p.changing(b.ID) || p.full():
 		return Reply{}, false
 	case known && !old.Fenced && old.Directory != b.Directory:

@@ -75,6 +75,24 @@ func TestADirectoryIsOneBrokersForGood(t *testing.T) {
 	require.ErrorIs(t, err, log.ErrNewer)
 }
 
+// Each process that opens a directory is known from those before it, whatever became
+// of them.
+func TestLivesOfADirectoryAreCounted(t *testing.T) {
+	fsys := log.NewMemFS()
+	require.NoError(t, fsys.MkdirAll("data"))
+	for life := uint64(1); life < 4; life++ {
+		got, err := countLife(fsys, "data")
+		require.NoError(t, err)
+		require.Equal(t, life, got)
+		now, next := partition.UUID{9}.WithLife(got), partition.UUID{1}.WithLife(got+1)
+		require.True(t, now.Before(next) && !next.Before(now) && !now.Before(now))
+		require.False(t, partition.UUID{1}.Before(now) || now.Before(partition.UUID{1}), "not counted")
+	}
+	require.NoError(t, log.WriteFile(fsys, "data/lives", livesMagic, fileVersion, []byte("short")))
+	_, err := countLife(fsys, "data")
+	require.ErrorContains(t, err, "lives")
+}
+
 func TestTheCleanMarkIsTakenOnce(t *testing.T) {
 	disk := logtest.NewDisk(log.NewMemFS())
 	require.NoError(t, disk.MkdirAll("data"))

@@ -36,6 +36,9 @@ func Identify(fsys log.FS, dir string, self partition.BrokerID, fresh partition.
 	return identify(fsys, dir, self, fresh)
 }
 
+// CountLife counts one more process that opens a broker's directory, durably.
+func CountLife(fsys log.FS, dir string) (uint64, error) { return countLife(fsys, dir) }
+
 // TakeCleanMark returns the broker epoch of the clean stop before, or 0, and removes
 // the mark for good.
 func TakeCleanMark(fsys log.FS, dir string) (partition.BrokerEpoch, error) {
