@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/samsalog/samsa/partition"
+	"github.com/samsalog/samsa/partition/mutate"
 )
 
 // A proposal is a change of the ISR that is under way to the controller.
@@ -78,7 +79,7 @@ func (l *Leader) lags(p *progress, now time.Time) bool {
 // the high watermark is not enough: that of a new leader may be an old one
 // (KAFKA-7128).
 func (l *Leader) joins(p *progress, now time.Time) bool {
-	return !p.inISR && p.eligible() && p.fresh(now, l.lag) && p.ack >= max(l.high, l.begin)
+	return !p.inISR && p.eligible() && p.fresh(now, l.lag) && (p.ack >= max(l.high, l.begin) || p.ack >= l.high && mutate.On("KAFKA-7128"))
 }
 
 // altered takes the controller's answer. It reports whether the ISR is another.

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/samsalog/samsa/partition"
+	"github.com/samsalog/samsa/partition/mutate"
 )
 
 const (
@@ -44,6 +45,9 @@ func newBallot(s *partition.State) *ballot {
 // the first of them left, so that each has every acknowledged record, but for what
 // it lost; where two are alike the order of preference decides.
 func (b *ballot) winner(p *plan, s *partition.State) (partition.BrokerID, bool) {
+	if mutate.On("all stop at once") {
+		return partition.NoBroker, false
+	}
 	var best *vote
 	for _, id := range s.Replicas {
 		i := slices.IndexFunc(b.votes, func(v vote) bool { return v.broker == id })

@@ -4,6 +4,7 @@ import (
 	"slices"
 
 	"github.com/samsalog/samsa/partition"
+	"github.com/samsalog/samsa/partition/mutate"
 	"github.com/samsalog/samsa/replica"
 )
 
@@ -77,7 +78,7 @@ func (r *register) suspect(p *plan, old partition.Broker) []partition.ID {
 			continue
 		}
 		topic, _ := p.c.table.TopicByID(id.Topic)
-		if wiped || named[id] || !clean && topic.Config.Durability != partition.Synced {
+		if wiped || named[id] || !clean && mutate.On("all stop at once") || !clean && topic.Config.Durability != partition.Synced {
 			suspect = append(suspect, id)
 		}
 	}
@@ -224,6 +225,9 @@ func eligible(t *partition.Table, s *partition.State, m partition.Member) bool {
 	b, ok := t.Broker(m.ID)
 	if !ok || b.Fenced || b.Stopping {
 		return false
+	}
+	if mutate.On("KIP-903") || mutate.On("fence races ISR") {
+		return true
 	}
 	return b.Epoch == m.Epoch || m.Epoch == partition.UnknownBrokerEpoch && slices.Contains(s.ISR, m.ID)
 }

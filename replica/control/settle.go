@@ -6,6 +6,7 @@ import (
 
 	"github.com/samsalog/samsa/log"
 	"github.com/samsalog/samsa/partition"
+	"github.com/samsalog/samsa/partition/mutate"
 )
 
 func offsetOf(e partition.BrokerEpoch) log.Offset { return log.Offset(e) }
@@ -41,7 +42,7 @@ func (c *Controller) stands(b partition.BrokerID) bool {
 // repair takes inactive brokers out of the ISR and elects a leader where one is
 // missing or has gone (rules C1 to C3).
 func (p *plan) repair(id partition.ID, s *partition.State) {
-	isr := slices.DeleteFunc(slices.Clone(s.ISR), func(b partition.BrokerID) bool { return !p.active(b) })
+	isr := slices.DeleteFunc(slices.Clone(s.ISR), func(b partition.BrokerID) bool { return !p.active(b) && !mutate.On("no rescan") })
 	if p.change(id, s, isr, nil) {
 		return
 	}

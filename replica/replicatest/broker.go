@@ -10,6 +10,7 @@ import (
 	"github.com/samsalog/samsa/log"
 	"github.com/samsalog/samsa/log/logtest"
 	"github.com/samsalog/samsa/partition"
+	"github.com/samsalog/samsa/partition/mutate"
 )
 
 const dataDir = "data"
@@ -108,6 +109,12 @@ func (*syncFault) Is(target error) bool { return target == error(syscall.EIO) }
 func (b *broker) boot() {
 	if b.p != nil {
 		return
+	}
+	if mutate.On("KAFKA-16541") {
+		b.disk.Lie("leader-epoch*")
+	}
+	if mutate.On("vote is not durable") {
+		b.disk.Lie("quorum-state*")
 	}
 	p, err := openProcess(b)
 	if err != nil {

@@ -7,6 +7,7 @@ import (
 
 	"github.com/samsalog/samsa/log"
 	"github.com/samsalog/samsa/partition"
+	"github.com/samsalog/samsa/partition/mutate"
 	"github.com/samsalog/samsa/replica"
 	"github.com/samsalog/samsa/replica/control"
 )
@@ -159,6 +160,12 @@ func (p *process) logEnd(id partition.ID) (control.LogEnd, bool) {
 	c, f := p.copy(id), p.found[id]
 	var l *log.Log
 	switch {
+	case mutate.On("new copy speaks") && (c != nil || f != nil && f.damage == nil):
+		if l = nil; c != nil {
+			l = c.log
+		} else {
+			l = f.log
+		}
 	case f != nil && (f.damage != nil || f.label.Behind), c != nil && c.behind:
 		return control.LogEnd{ID: id, Damaged: true}, true
 	case c != nil:

@@ -6,6 +6,7 @@ import (
 
 	"github.com/samsalog/samsa/log"
 	"github.com/samsalog/samsa/partition"
+	"github.com/samsalog/samsa/partition/mutate"
 	"github.com/samsalog/samsa/replica"
 	"github.com/samsalog/samsa/replica/node"
 )
@@ -89,7 +90,11 @@ func (c *copyOf) assign(a *replica.Assignment) {
 }
 
 func (c *copyOf) lead(a *replica.Assignment) {
-	switch err := c.log.BeginEpoch(a.State.Epoch); {
+	err := error(nil)
+	if !mutate.On("KAFKA-7415") {
+		err = c.log.BeginEpoch(a.State.Epoch)
+	}
+	switch {
 	case errors.Is(err, log.ErrOutOfOrder):
 		c.p.w.watch.cannotLead(c, err)
 		return
@@ -180,6 +185,9 @@ func (c *copyOf) carryDisk(out replica.Output) bool {
 	case out.Truncate != nil:
 		c.p.w.note("truncate", c.p.id, int64(*out.Truncate), int64(c.log.End()))
 		c.mirror.cutting = out.Truncate
+		if mutate.On("cut comes back") {
+			defer c.p.b.disk.Lie("")()
+		}
 		if err = c.log.Truncate(*out.Truncate); err == nil {
 			c.mirror.truncate(c.log.End())
 		}

@@ -10,6 +10,7 @@ import (
 
 	"github.com/samsalog/samsa/log/logtest"
 	"github.com/samsalog/samsa/partition"
+	"github.com/samsalog/samsa/partition/mutate"
 	"github.com/samsalog/samsa/replica/node"
 )
 
@@ -209,7 +210,7 @@ func (w *World) wipe(b *broker) bool {
 	}
 	b.end(true, nil)
 	b.renew()
-	b.voter = false
+	b.voter = b.voter && mutate.On("wiped voter keeps its name")
 	return true
 }
 

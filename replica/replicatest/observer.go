@@ -85,6 +85,9 @@ func (o *observer) fold(index log.Offset, data []byte) {
 		}
 		if st.Leader != old.Leader && st.Leader != partition.NoBroker {
 			o.counts.Epochs++
+			if b, ok := o.table.Broker(st.Leader); !ok || b.Fenced {
+				o.w.fail("I2", "broker %d is elected for %s, and is fenced", st.Leader, p.name)
+			}
 			o.elected(id, p, old, st)
 		}
 	}
