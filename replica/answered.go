@@ -30,6 +30,10 @@ func (f *Follower) answered(now time.Time, in Answered) Output {
 	default:
 		return Output{Delay: f.wait(now)} // the metadata will settle it
 	}
+	if high := min(in.Answer.HighWatermark, f.end); in.Answer.Diverging && high > f.high && mutate.On("KAFKA-14704") {
+		f.high = high // and the cut comes later
+		return Output{Delay: f.wait(now)}
+	}
 	if in.Answer.Diverging {
 		return f.diverged(now, in)
 	}
@@ -119,9 +123,6 @@ func (f *Follower) truncate(now time.Time, cut log.Offset, a FetchAnswer) Output
 	out := Output{Truncate: &cut, Lossy: cut < f.high}
 	f.waiting = true
 	f.high = min(f.high, cut)
-	if mutate.On("KAFKA-14704") {
-		f.high = min(max(a.HighWatermark, f.start), cut)
-	}
 	return out
 }
 

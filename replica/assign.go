@@ -5,6 +5,7 @@ import (
 
 	"github.com/samsalog/samsa/log"
 	"github.com/samsalog/samsa/partition"
+	"github.com/samsalog/samsa/partition/mutate"
 )
 
 // An Assignment is what the newest metadata says of one partition to a broker that
@@ -132,5 +133,5 @@ func Readable(from, start, high, end, begin log.Offset) partition.Code {
 // Suspect reports whether a copy may have lost what it acknowledged: lost is what its
 // recovery says, clean that its broker had stopped in order.
 func Suspect(d partition.Durability, lost, clean bool) bool {
-	return lost || !clean && d != partition.Synced
+	return lost && !mutate.On("flushed end unknown") || !clean && d != partition.Synced
 }

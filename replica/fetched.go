@@ -23,7 +23,7 @@ func (l *Leader) fetched(now time.Time, in Fetched) *FetchVerdict {
 	case p == nil:
 		v.Code = partition.UnknownEpoch // the metadata here may be behind
 		return v
-	case in.BrokerEpoch < p.known && !mutate.On("KIP-903"):
+	case in.BrokerEpoch < p.known && !blind():
 		v.Code = partition.StaleBroker
 		return v
 	case !p.newer(in.BrokerEpoch, in.Sequence):

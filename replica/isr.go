@@ -79,7 +79,10 @@ func (l *Leader) lags(p *progress, now time.Time) bool {
 // the high watermark is not enough: that of a new leader may be an old one
 // (KAFKA-7128).
 func (l *Leader) joins(p *progress, now time.Time) bool {
-	return !p.inISR && p.eligible() && p.fresh(now, l.lag) && (p.ack >= max(l.high, l.begin) || p.ack >= l.high && mutate.On("KAFKA-7128"))
+	if mutate.On("KAFKA-7128") {
+		return !p.inISR && p.eligible() && p.ack >= l.high
+	}
+	return !p.inISR && p.eligible() && p.fresh(now, l.lag) && p.ack >= max(l.high, l.begin)
 }
 
 // altered takes the controller's answer. It reports whether the ISR is another.
@@ -177,7 +180,7 @@ func (l *Leader) meet(peers []Peer) {
 				p.known, p.active = peer.Epoch, peer.Active
 			}
 		}
-		if p.heard && p.broker < p.known {
+		if p.heard && p.broker < p.known && !blind() {
 			p.forget() // its ack is of a former life
 		}
 	}

@@ -193,7 +193,10 @@ func (b *broker) gone(crashed, power bool) {
 			}
 		}
 	}
-	down := span(w.rng, 50*time.Millisecond, 1500*time.Millisecond)
+	down := span(w.rng, time.Millisecond, []time.Duration{20, 200, 1500}[w.rng.IntN(3)]*time.Millisecond)
+	if !b.voter {
+		down /= 4
+	}
 	if w.calm {
 		down = 50 * time.Millisecond
 	}

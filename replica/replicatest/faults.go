@@ -5,6 +5,7 @@ import (
 	oldrand "math/rand"
 	"math/rand/v2"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -43,7 +44,7 @@ var kinds = []struct {
 	{"midway", 4, func(_ *World, f Fault, b *broker) { b.disk.Crash(1 + int(f.size*f.size*40)) }},
 	{"all crash", 1, func(w *World, f Fault, _ *broker) { w.all(false, f) }},
 	{"all power", 1, func(w *World, f Fault, _ *broker) { w.all(true, f) }},
-	{"wipe", 3, func(w *World, _ Fault, b *broker) { w.wipe(b) }},
+	{"wipe", 5, func(w *World, f Fault, b *broker) { w.wipe(w.straggler(f, b)) }},
 	{"flip", 2, func(w *World, f Fault, b *broker) { w.flip(b, f) }},
 	{"fail sync", 2, func(_ *World, f Fault, b *broker) {
 		b.disk.Inject(logtest.Fault{Op: logtest.Sync | logtest.SyncDir, Nth: 1 + int(f.size*6), Err: errDisk})
@@ -72,8 +73,9 @@ var kinds = []struct {
 			}
 		}
 	}},
+	{"step aside", 6, func(w *World, f Fault, b *broker) { w.leader(f, b).stepAside(f.For / 16) }},
 	{"stop", 3, func(_ *World, f Fault, b *broker) {
-		if b.p != nil && !b.p.fencing {
+		if b.p != nil && b.p.stopped == nil {
 			b.p.handOver(f.For)
 		}
 	}},
@@ -107,7 +109,7 @@ var kinds = []struct {
 		w.links.dup = f.size * 0.5
 		w.at(f.For, nil, always, "no repeat", func() { w.links.dup = 0 })
 	}},
-	{"disorder", 3, func(w *World, f Fault, _ *broker) {
+	{"disorder", 5, func(w *World, f Fault, _ *broker) {
 		w.links.slow, w.links.late = f.size*0.5, f.For/2
 		w.at(2*f.For, nil, always, "order", func() { w.links.slow = 0 })
 	}},
@@ -192,6 +194,44 @@ func (w *World) all(power bool, f Fault) {
 	for _, b := range w.brokers {
 		b.end(power, f.losses())
 	}
+}
+
+// leader is a broker that leads the partition that a fault draws, mostly; else b.
+func (w *World) leader(f Fault, b *broker) *broker {
+	if n := len(w.watch.ids); n > 0 && f.size < 0.8 {
+		st, _ := w.watch.table.Partition(w.watch.ids[int(f.size*100)%n])
+		if st.Leader != partition.NoBroker {
+			return w.broker(st.Leader)
+		}
+	}
+	return b
+}
+
+// straggler is, half of the time, a broker that is out of an ISR; else b.
+func (w *World) straggler(f Fault, b *broker) *broker {
+	for _, id := range w.watch.ids {
+		st, _ := w.watch.table.Partition(id)
+		for _, r := range st.Replicas {
+			if f.size < 0.7 && !slices.Contains(st.ISR, r) && !slices.Contains(st.ELR, r) {
+				return w.broker(r)
+			}
+		}
+	}
+	return b
+}
+
+// stepAside has a broker ask to be fenced, and to be unfenced after a while.
+func (b *broker) stepAside(after time.Duration) {
+	p := b.p
+	if p == nil || p.fencing {
+		return
+	}
+	p.fence(true)
+	b.w.at(after, b, awake, "step back", func() {
+		if p.stopped == nil {
+			p.fence(false)
+		}
+	})
 }
 
 func fillDisk(w *World, f Fault, b *broker) {

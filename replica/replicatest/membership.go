@@ -7,6 +7,7 @@ import (
 	"github.com/samsalog/samsa/log"
 	"github.com/samsalog/samsa/partition"
 	"github.com/samsalog/samsa/replica/control"
+	"github.com/samsalog/samsa/replica/node"
 )
 
 const retryPause = 20 * time.Millisecond
@@ -101,7 +102,7 @@ func (p *process) heartbeat() {
 		case err != nil || !ok:
 			p.again(retryPause)
 		case resp.Code == partition.StaleBroker:
-			p.w.fail("I11", "broker %d lives as incarnation %d, and is told that another has taken its id", p.id, p.epoch)
+			p.superseded()
 		case resp.Code == partition.UnknownBroker:
 			p.epoch = 0
 			p.again(0)
@@ -111,6 +112,16 @@ func (p *process) heartbeat() {
 			p.again(0)
 		}
 	})
+}
+
+// superseded ends a process that is told that another has taken its id. That may come
+// from a late registration of the disk that was there before this one, which nobody can
+// tell from a newer one; never from one of this disk's own past (I11).
+func (p *process) superseded() {
+	if at, _ := p.w.watch.table.Broker(p.id); at.Directory == p.directory {
+		p.w.fail("I11", "broker %d lives as incarnation %d, and is told that another has taken its id", p.id, p.epoch)
+	}
+	p.trouble(node.ErrSuperseded)
 }
 
 // A held heartbeat is answered when its time is over, or the controller is another.
@@ -128,6 +139,16 @@ func (p *process) keep(answer func()) {
 	})
 }
 
+// fence has the controller hear at once that this broker wants to be fenced, or not any
+// more.
+func (p *process) fence(want bool) {
+	p.fencing = want
+	if p.beat != nil {
+		p.beat.drop()
+	}
+	p.again(0)
+}
+
 // handOver has the controller fence this broker, so that others lead in its place, and
 // stops it then, or when the time is over.
 func (p *process) handOver(limit time.Duration) {
@@ -135,11 +156,7 @@ func (p *process) handOver(limit time.Duration) {
 		p.stop()
 		return
 	}
-	p.fencing = true
-	if p.beat != nil {
-		p.beat.drop()
-	}
-	p.again(0)
+	p.fence(true)
 	p.stopped = func() {
 		b, _ := p.table.Broker(p.id)
 		if !b.Fenced {

@@ -149,6 +149,7 @@ type part struct {
 	acked     log.Offset // behind the newest acknowledged record
 	start     log.Offset // the highest log start of a leader
 	lineage   int        // rises when an election may have given records up
+	since     log.Epoch  // in which it did: what is of before knows of another history
 	chains    map[chainKey]batchMark
 	leaders   map[log.Epoch]reign
 	sums      map[uint64]log.Offset // of committed batches

@@ -10,6 +10,7 @@ import (
 	"github.com/samsalog/samsa/log/logtest"
 	"github.com/samsalog/samsa/partition"
 	"github.com/samsalog/samsa/replica"
+	"github.com/samsalog/samsa/replica/node"
 	"github.com/samsalog/samsa/replica/quorum"
 )
 
@@ -121,6 +122,7 @@ func (o *observer) elected(id partition.ID, p *part, old, st *partition.State) {
 	if m == nil || m.matchedTo() >= p.hw {
 		return
 	}
+	p.since = st.Epoch
 	p.giveUp(m.matchedTo())
 }
 
@@ -237,7 +239,8 @@ func (o *observer) bootFailed(b *broker, err error) {
 }
 
 func injected(err error) bool {
-	return errors.Is(err, syscall.EIO) || errors.Is(err, syscall.ENOSPC) || errors.Is(err, logtest.ErrCrashed) || errors.Is(err, errKilled)
+	return errors.Is(err, syscall.EIO) || errors.Is(err, syscall.ENOSPC) || errors.Is(err, logtest.ErrCrashed) || errors.Is(err, errKilled) ||
+		errors.Is(err, node.ErrSuperseded)
 }
 
 // cannotLead sees a log whose epochs are newer than the metadata's.

@@ -10,6 +10,7 @@ import (
 	"github.com/samsalog/samsa/log"
 	"github.com/samsalog/samsa/log/logtest"
 	"github.com/samsalog/samsa/partition"
+	"github.com/samsalog/samsa/partition/mutate"
 	"github.com/samsalog/samsa/replica"
 	"github.com/samsalog/samsa/replica/control"
 	"github.com/samsalog/samsa/replica/node"
@@ -139,6 +140,9 @@ func (p *process) openFound() error {
 		if err != nil {
 			return err
 		}
+		if mutate.On("flushed end unknown") {
+			p.forgetFlushed(dir)
+		}
 		f := &found{label: l, dir: dir}
 		opened, recovery, err := p.openLog(dir, l.Topic)
 		switch {
@@ -161,6 +165,25 @@ func (p *process) openFound() error {
 	}
 	slices.SortFunc(p.suspects, partition.ID.Compare)
 	return nil
+}
+
+// forgetFlushed makes a log's record of its flushed end that of a new log, for a mistake
+// that is made on purpose.
+func (p *process) forgetFlushed(dir string) {
+	scratch := log.NewMemFS()
+	l, _, _ := log.Open(scratch, "new", log.Config{})
+	var b log.Builder
+	b.Append(0, nil, nil, nil)
+	_, _ = l.Append(0, b.Build())
+	from, _ := scratch.Open("new/flushed")
+	to, err := p.fs.Open(filepath.Join(dir, "flushed"))
+	if err != nil {
+		return
+	}
+	fresh := make([]byte, 1024)
+	n, _ := from.ReadAt(fresh, 0)
+	_, _ = to.WriteAt(fresh[:n], 0)
+	_ = to.Close()
 }
 
 // openLog opens a log, and sometimes a copy of what that leaves: recovery gives the same

@@ -154,7 +154,7 @@ func (p *process) controller() partition.BrokerID {
 // knows more, all of it at once.
 func (p *process) feed() {
 	w := p.w
-	wait := span(w.rng, 20*time.Millisecond, 120*time.Millisecond)
+	wait := span(w.rng, 5*time.Millisecond, 60*time.Millisecond)
 	from := w.brokers[w.rng.IntN(len(w.brokers))]
 	if q := from.p; q != nil && from != p.b && from.voter && from.paused <= w.now && !w.lost(from.id, p.id) {
 		p.hint = q.controller()

@@ -139,7 +139,7 @@ func drawSetup(rng *rand.Rand, n int) setup {
 	var s setup
 	voters := 3
 	switch {
-	case rng.IntN(8) == 0:
+	case rng.IntN(4) == 0:
 		voters = 1
 	case n == 5 && rng.IntN(2) == 0:
 		voters = 5
