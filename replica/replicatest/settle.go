@@ -12,6 +12,9 @@ import (
 // settleTime is how long a cluster may take to come back once all faults have ended.
 const settleTime = 30 * time.Second
 
+// settleEvents bounds what may happen meanwhile: a loop that takes no time is none.
+const settleEvents = 300_000
+
 // settle ends all faults, and demands that everything comes back by itself (I15). Then
 // it looks at everything once, and stops the brokers in order.
 func (w *World) settle() {
@@ -50,8 +53,8 @@ func (w *World) failI15() {
 
 // until runs until lacks has nothing to say, and for no longer than limit.
 func (w *World) until(limit time.Duration, lacks func() string) bool {
-	end := w.now + limit
-	for w.err == nil && w.now < end {
+	end, most := w.now+limit, w.popped+settleEvents
+	for w.err == nil && w.now < end && w.popped < most {
 		if lacks() == "" {
 			return true
 		}
