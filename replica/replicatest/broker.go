@@ -151,9 +151,6 @@ func (b *broker) powerFail(rng *rand.Rand) {
 	if err := b.disk.PowerFail(rng); err != nil {
 		b.w.fail("disk", "power failure of broker %d: %v", b.id, err)
 	}
-	for _, m := range b.mirrors {
-		m.unsure = true
-	}
 }
 
 // gone notes that no process lives here any more, and plans another one's start.
@@ -173,7 +170,6 @@ func (b *broker) gone(crashed, power bool) {
 	}
 	if b.p != nil {
 		b.p.dead = true
-		w.watch.died(b.p)
 	}
 	b.p = nil
 	b.life++

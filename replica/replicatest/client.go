@@ -50,7 +50,6 @@ type reader struct {
 	part    *part
 	pos     log.Offset
 	lineage int
-	reading bool
 }
 
 // create makes the topics, as soon as there are brokers to hold them, and then begins

@@ -161,7 +161,7 @@ func (p *process) logEnd(id partition.ID) (control.LogEnd, bool) {
 	var l *log.Log
 	switch {
 	case mutate.On("new copy speaks") && (c != nil || f != nil && f.damage == nil):
-		if l = nil; c != nil {
+		if c != nil {
 			l = c.log
 		} else {
 			l = f.log

@@ -193,13 +193,13 @@ func (c *copyOf) carryDisk(out replica.Output) bool {
 		}
 	case out.Reset != nil:
 		c.p.w.note("reset", c.p.id, int64(*out.Reset), int64(c.log.End()))
-		c.mirror.reset0 = true
+		c.mirror.resets = true
 		if err = c.log.Reset(*out.Reset); err == nil {
 			c.mirror.reset(*out.Reset)
 		}
 	case len(out.Append) > 0:
 		_, err = c.log.Replicate(out.Append)
-		c.mirror.append(out.Append, c.log.End(), log.NoEpoch)
+		c.mirror.append(out.Append, c.log.End())
 	default:
 		return true
 	}

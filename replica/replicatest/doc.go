@@ -46,4 +46,19 @@
 //	I31 the metadata is the fold over its entries, from any image on
 //	I32 recovery gives what was flushed, or reports damage; again, it gives the same
 //	I34 no request stays unanswered, no file open
+//
+// Reassignment (I13) and compaction (I33) wait for brokers that do them. A copy that is
+// compacted would be compared by what is left of it: see mirror.
+//
+// # A seed that fails
+//
+// It is told with the end of its trace and with the faults that it takes: [Shrink] plays
+// it again without some of them. Seeds are numbers; what one does changes with each change
+// of the simulator, so that a fault that was found gets a test of its own where it is
+// mended.
+//
+// # Whether it would find them
+//
+// With the build tag samsa_mutations known mistakes are let in again, one after another,
+// and a test counts the seeds until one breaks an invariant; see testdata/mutations.txt.
 package replicatest

@@ -28,9 +28,8 @@ type mirror struct {
 	flushed log.Offset
 	matched int // marks at the front that are those that are committed
 
-	unsure  bool        // power failed: what was not flushed may be gone
 	cutting *log.Offset // a cut to there has begun
-	reset0  bool        // a reset has begun
+	resets  bool        // a reset has begun
 	lost    bool        // it has lost what it may have acknowledged, and is not registered since
 	flipped bool        // a bit of it has been changed
 	damaged bool        // it did not open
@@ -82,7 +81,7 @@ func (m *mirror) parts() string {
 }
 
 // append takes batches that the log has got, up to its end.
-func (m *mirror) append(data []byte, end log.Offset, _ log.Epoch) {
+func (m *mirror) append(data []byte, end log.Offset) {
 	for len(data) > 0 {
 		b, rest, err := log.SplitBatch(data)
 		if err != nil || b.Next() > end {
@@ -125,7 +124,7 @@ func (m *mirror) truncate(end log.Offset) {
 
 // reset follows a reset.
 func (m *mirror) reset(start log.Offset) {
-	m.start, m.marks, m.matched, m.flushed, m.reset0 = start, nil, 0, start, false
+	m.start, m.marks, m.matched, m.flushed, m.resets = start, nil, 0, start, false
 }
 
 // trim follows a new start.

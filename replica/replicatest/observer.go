@@ -27,7 +27,6 @@ type observer struct {
 	touched []*copyOf
 	terms   map[log.Epoch]partition.BrokerID
 	epochs  map[partition.BrokerID]partition.BrokerEpoch
-	parked  int
 }
 
 func newObserver(w *World) *observer {
@@ -221,8 +220,6 @@ func (o *observer) touch(c *copyOf) {
 		o.touched = append(o.touched, c)
 	}
 }
-
-func (o *observer) died(*process) {}
 
 // failed sees a process go offline: it may only for what was done to its disk.
 func (o *observer) failed(b *broker, err error) {

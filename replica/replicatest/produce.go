@@ -49,7 +49,7 @@ func (c *copyOf) produce(req partition.ProduceRequest, batch log.Batch, answer f
 	}
 	end := c.log.End()
 	c.p.w.watch.appends(c, epoch)
-	c.mirror.append(placed(batch, first, epoch), end, epoch)
+	c.mirror.append(placed(batch, first, epoch), end)
 	resp := partition.ProduceResponse{First: first, Epoch: epoch, Leader: c.p.id}
 	c.flushInTurn()
 	if req.Acks == partition.AcksAll {

@@ -26,7 +26,7 @@ func (o *observer) opened(b *broker, id partition.ID, l *log.Log, damage error, 
 	if old.cutting != nil {
 		needed = min(needed, *old.cutting)
 	}
-	if l.End() < needed && !old.reset0 && (!old.flipped || !r.Lost) {
+	if l.End() < needed && !old.resets && (!old.flipped || !r.Lost) {
 		o.w.fail("I32", "broker %d: %s ends at %d after recovery; %d was flushed (lost: %t)", b.id, m.part.name, l.End(), needed, r.Lost)
 		return
 	}
@@ -57,14 +57,14 @@ func (o *observer) opened(b *broker, id partition.ID, l *log.Log, damage error, 
 		m.lost = true
 	}
 	m.flushed = l.Flushed()
-	m.unsure, m.cutting, m.reset0 = false, nil, false
+	m.cutting, m.resets = nil, false
 	m.flipped = false // all of it can be read: the bit was where nothing is, or is cut
 }
 
 // returns checks that a batch found by recovery is what was last written there. What
 // was on its way when the process died may be there, behind the rest.
 func (o *observer) returns(b *broker, old *mirror, batch log.Batch) {
-	if old.reset0 || batch.First() >= old.end() {
+	if old.resets || batch.First() >= old.end() {
 		return
 	}
 	for i := len(old.marks) - 1; i >= 0; i-- {

@@ -109,7 +109,6 @@ func (s *serving) begin() {
 		s.end()
 		return
 	}
-	s.p.w.watch.parked++
 	s.park()
 	s.p.w.atUnless(&s.over, s.limit, s.p.b, disk, "wait over", func() {
 		s.gather(true)

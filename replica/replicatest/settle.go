@@ -127,7 +127,7 @@ func (w *World) partConverged(id partition.ID, p *part) string {
 func (w *World) stuck(id partition.ID) bool {
 	st, _ := w.watch.table.Partition(id)
 	if st.Leader != partition.NoBroker || len(st.ISR) > 0 || len(st.ELR) > 0 {
-		return w.led(st) && w.broker(st.Leader).flipped
+		return st.Leader != partition.NoBroker && w.broker(st.Leader).flipped
 	}
 	for _, r := range st.LastKnownELR {
 		b := w.broker(r)
@@ -143,8 +143,6 @@ func (w *World) stuck(id partition.ID) bool {
 	}
 	return false
 }
-
-func (w *World) led(st *partition.State) bool { return st.Leader != partition.NoBroker }
 
 // finish sends one last batch to each partition.
 func (c *client) finish() {

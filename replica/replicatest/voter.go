@@ -11,7 +11,6 @@ import (
 
 // votes is what a process keeps for its engine.
 type votes struct {
-	driving bool
 	alarm   int // the newest; older ones do not ring
 	waiting map[quorum.Token]func(error)
 	decided []decided
