@@ -24,14 +24,32 @@ type event struct {
 	over *bool // true: it is void, and does not count
 }
 
-// A heap holds events by time, then in the order in which they were planned.
-type heap []event
+// A heap holds events by time, then in the order in which they were planned. What is
+// sorted are keys without pointers: to move them costs little.
+type heap struct {
+	keys   []key
+	events []event
+	free   []int32 // of events
+}
 
-func (e *event) before(o *event) bool { return e.at < o.at || e.at == o.at && e.seq < o.seq }
+type key struct {
+	at    time.Duration
+	seq   uint64
+	event int32
+}
+
+func (k *key) before(o *key) bool { return k.at < o.at || k.at == o.at && k.seq < o.seq }
 
 func (h *heap) push(e event) {
-	*h = append(*h, e)
-	s := *h
+	k := key{e.at, e.seq, int32(len(h.events))}
+	if n := len(h.free); n > 0 {
+		k.event, h.free = h.free[n-1], h.free[:n-1]
+		h.events[k.event] = e
+	} else {
+		h.events = append(h.events, e)
+	}
+	h.keys = append(h.keys, k)
+	s := h.keys
 	for i := len(s) - 1; i > 0; {
 		up := (i - 1) / 2
 		if !s[i].before(&s[up]) {
@@ -43,23 +61,25 @@ func (h *heap) push(e event) {
 }
 
 func (h *heap) pop() event {
-	s := *h
-	first := s[0]
+	s := h.keys
+	first := s[0].event
+	e := h.events[first]
+	h.events[first] = event{}
+	h.free = append(h.free, first)
 	n := len(s) - 1
 	s[0] = s[n]
-	s[n] = event{}
 	s = s[:n]
-	*h = s
+	h.keys = s
 	for i := 0; ; {
 		down := 2*i + 1
 		if down >= n {
-			return first
+			return e
 		}
 		if down+1 < n && s[down+1].before(&s[down]) {
 			down++
 		}
 		if !s[down].before(&s[i]) {
-			return first
+			return e
 		}
 		s[i], s[down] = s[down], s[i]
 		i = down
@@ -84,7 +104,7 @@ func (w *World) atUnless(over *bool, after time.Duration, who *broker, need need
 
 // step lets the next event happen. It is false if there is none, or an invariant broke.
 func (w *World) step() bool {
-	if w.err != nil || len(w.events) == 0 {
+	if w.err != nil || len(w.events.keys) == 0 {
 		return false
 	}
 	e := w.events.pop()
