@@ -65,7 +65,7 @@ func (w *World) create() {
 		break
 	}
 	if made < len(w.setup.topics) {
-		w.at(50*time.Millisecond, nil, always, "setup", w.create)
+		w.at(5*time.Millisecond, nil, always, "setup", w.create)
 		return
 	}
 	for n := range 1 + w.rng.IntN(3) {
@@ -90,7 +90,7 @@ func (w *World) createTopic(t partition.TopicConfig) {
 			active++
 		}
 	}
-	if active < len(w.brokers) {
+	if active < len(w.brokers) && t.Name != control.OffsetsTopic || active == 0 {
 		return
 	}
 	for _, b := range w.brokers {

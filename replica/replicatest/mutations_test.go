@@ -73,7 +73,7 @@ func TestMutations(t *testing.T) {
 		needed, rule := uint64(0), ""
 		tries := *mutationSeeds
 		if m.test != nil {
-			tries /= 10 // they are not expected to
+			tries /= 40 // they are not expected to
 		}
 		for seed := uint64(1); seed <= tries && needed == 0; seed++ {
 			if r := play(t, Options{Seed: seed, Events: mutationEvents}); r.Err != nil {

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/samsalog/samsa/partition"
+	"github.com/samsalog/samsa/replica/control"
 )
 
 // Options says what to run.
@@ -151,6 +152,10 @@ func drawSetup(rng *rand.Rand, n int) setup {
 	first.SegmentBytes = int64(1 << (10 + rng.IntN(4)))
 	if rng.IntN(3) == 0 {
 		first.RetentionBytes = 4 << 10
+	}
+	if rng.IntN(6) == 0 {
+		// It is made with the brokers that are there, and gets more as they come.
+		s.topics = append(s.topics, partition.TopicConfig{Name: control.OffsetsTopic, Partitions: 1, SegmentBytes: 2 << 10})
 	}
 	s.topics = append(s.topics, first)
 	if rng.IntN(2) == 0 {
