@@ -13,7 +13,7 @@ var (
 	oneSeed   = flag.Uint64("seed", 0, "play this seed alone")
 	story     = flag.Bool("story", false, "with -seed, print every event")
 	firstSeed = flag.Uint64("first", 1, "the first of many seeds")
-	manySeeds = flag.Uint64("seeds", 150, "how many seeds to play")
+	manySeeds = flag.Uint64("seeds", quickSeeds, "how many seeds to play")
 	events    = flag.Int("events", 5000, "events of a seed before its faults end")
 	limit     = flag.Duration("limit", 0, "play no further seed once this time has passed; 0 is no limit")
 )
