@@ -40,6 +40,8 @@ func TestFilesKeepTheirBytes(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, partition.UUID{0: 0xAB, 15: 0xCD}, directory)
 	require.NoError(t, writeCleanMark(fsys, "data", 0x1122))
+	_, err = countLife(fsys, "data")
+	require.NoError(t, err)
 	id := partition.ID{Topic: partition.UUID{0: 1, 15: 2}, Partition: 3}
 	topic := partition.TopicConfig{Name: "rides", Durability: partition.Replicated, SegmentBytes: 1 << 26, MaxBatchBytes: 1 << 20}
 	require.NoError(t, writePartition(fsys, "data", label{id, topic, true}))
@@ -47,6 +49,8 @@ func TestFilesKeepTheirBytes(t *testing.T) {
 	for name, want := range map[string]string{
 		// magic, version, zero, length, crc; broker id, directory id
 		"broker": "53424b52" + "0001" + "0000" + "00000014" + "cf13139d" + "00000007" + "ab" + strings.Repeat("00", 14) + "cd",
+		// how many lives
+		"lives": "534c4956" + "0001" + "0000" + "00000008" + "9c3c483e" + "0000000000000001",
 		// broker epoch
 		"clean": "53434c4e" + "0001" + "0000" + "00000008" + "53868611" + "0000000000001122",
 		// topic id, partition, durability, segment bytes, largest batch, behind, name
