@@ -213,16 +213,23 @@ func (o *observer) acks(c *copyOf, first, end log.Offset) {
 	st, _ := o.table.Partition(c.id)
 	holders := 0
 	for _, b := range st.Replicas {
-		// A disk that was replaced, or broke, has held it.
+		// A disk that was replaced, or broke, has held it; so has a page cache that the
+		// power took before anybody could know.
 		at := o.w.broker(b)
 		for _, m := range []*mirror{at.mirrors[c.id], at.former[c.id]} {
-			if m != nil && (m.flipped || m.matchedTo() >= end && (!p.synced || m.flushed >= end)) {
+			if m != nil && (m.flipped || m.lost && !p.synced || m.matchedTo() >= end && (!p.synced || m.flushed >= end)) {
 				holders++
 				break
 			}
 		}
 	}
 	if holders < o.table.MinISR(c.id) {
-		o.w.fail("I9", "broker %d acknowledges %s from %d to %d; %d copies hold it", c.p.id, p.name, first, end, holders)
+		held := ""
+		for _, b := range st.Replicas {
+			if m := o.w.broker(b).mirrors[c.id]; m != nil {
+				held += fmt.Sprintf("; broker %d to %d, flushed %d, alike to %d", b, m.end(), m.flushed, m.matchedTo())
+			}
+		}
+		o.w.fail("I9", "broker %d acknowledges %s from %d to %d; %d copies hold it%s", c.p.id, p.name, first, end, holders, held)
 	}
 }
