@@ -48,7 +48,7 @@ var mistakes = []struct {
 	{"KAFKA-19522", nil},
 	{"KAFKA-16541", nil},
 	{"stale ack", ignoresStaleAcks},
-	{"fence races ISR", nil},
+	{"fence races ISR", refusesOldMembers},
 	{"cut comes back", nil},
 	{"flushed end unknown", nil},
 	{"all stop at once", nil},

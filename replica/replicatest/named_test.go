@@ -90,3 +90,34 @@ func clearsELR() bool {
 	st, _ = t.Partition(id)
 	return full && len(st.ELR) == 0
 }
+
+// refusesOldMembers: a change that was computed before a member was registered anew does
+// not hold.
+func refusesOldMembers() bool {
+	t := partition.NewTable()
+	ids := []partition.BrokerID{1, 2}
+	var members []partition.Member
+	for _, id := range ids {
+		epoch := partition.BrokerEpoch(2*id - 1)
+		t.Apply(log.Offset(epoch), []partition.Record{partition.RegisterBroker{Broker: partition.Broker{ID: id}}})
+		t.Apply(log.Offset(epoch)+1, []partition.Record{partition.ChangeBroker{ID: id, Epoch: epoch}})
+		members = append(members, partition.Member{ID: id, Epoch: epoch})
+	}
+	topic := partition.UUID{1}
+	t.Apply(10, []partition.Record{partition.CreateTopic{
+		Topic: partition.Topic{ID: topic, Config: partition.TopicConfig{Name: "rides", MinISR: 1, Replicas: 2, Partitions: 1},
+			Partitions: []*partition.State{{Replicas: ids, ISR: ids[:1], Leader: 1}}},
+		Members: members,
+	}})
+	id := partition.ID{Topic: topic}
+	st, ok := t.Partition(id)
+	if !ok {
+		return false
+	}
+	next, _ := st.Change(partition.Change{ISR: ids, MinISR: 1, Active: func(partition.BrokerID) bool { return true }})
+	t.Apply(11, []partition.Record{partition.RegisterBroker{Broker: partition.Broker{ID: 2}}})
+	t.Apply(12, []partition.Record{partition.ChangeBroker{ID: 2, Epoch: 11}})
+	t.Apply(13, []partition.Record{partition.ChangePartition{ID: id, State: next, Members: members[1:]}})
+	st, _ = t.Partition(id)
+	return len(st.ISR) == 1
+}

@@ -126,6 +126,12 @@ func (w *World) partConverged(id partition.ID, p *part) string {
 // complete for certain, and one of those who may be has lost its copy.
 func (w *World) stuck(id partition.ID) bool {
 	st, _ := w.watch.table.Partition(id)
+	for _, r := range st.Replicas {
+		m := w.broker(r).mirrors[id]
+		if m != nil && (m.damaged || m.flipped) && len(st.ISR) < w.watch.table.MinISR(id) {
+			return true // nothing repairs it, and without it there are too few
+		}
+	}
 	if st.Leader != partition.NoBroker || len(st.ISR) > 0 || len(st.ELR) > 0 {
 		return st.Leader != partition.NoBroker && w.broker(st.Leader).flipped
 	}

@@ -35,6 +35,7 @@ var onceFailed = []struct {
 	{2415, 5000, "a quorum-state whose name was never synced, and the power that took it"},
 	{2765, 5000, "the same"},
 	{116, 15000, "a copy that was acknowledged from the page cache, and lost with the power"},
+	{1601, 15000, "a MinISR that needs a copy which is damaged for good"},
 	{201524, 20000, "a replica behind the log's start whose metadata says that it is complete"},
 }
 
