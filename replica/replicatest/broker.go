@@ -34,7 +34,7 @@ type broker struct {
 	flipped  bool          // a bit of its disk has been flipped
 	inbound  []*call       // being served
 	mirrors  map[partition.ID]*mirror
-	former   map[partition.ID]*mirror // of the disk before this one
+	former   map[partition.ID][]*mirror // of the disks before this one
 }
 
 func newBroker(w *World, id partition.BrokerID) *broker {
@@ -46,7 +46,13 @@ func newBroker(w *World, id partition.BrokerID) *broker {
 // renew puts an empty disk in the place of the one that was there.
 func (b *broker) renew() {
 	b.disk = logtest.NewDisk(log.NewMemFS())
-	b.former, b.mirrors = b.mirrors, make(map[partition.ID]*mirror)
+	if b.former == nil {
+		b.former = make(map[partition.ID][]*mirror)
+	}
+	for id, m := range b.mirrors {
+		b.former[id] = append(b.former[id], m)
+	}
+	b.mirrors = make(map[partition.ID]*mirror)
 	b.flipped = false
 	b.calm()
 }

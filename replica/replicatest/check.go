@@ -216,7 +216,7 @@ func (o *observer) acks(c *copyOf, first, end log.Offset) {
 		// A disk that was replaced, or broke, has held it; so has a page cache that the
 		// power took before anybody could know.
 		at := o.w.broker(b)
-		for _, m := range []*mirror{at.mirrors[c.id], at.former[c.id]} {
+		for _, m := range append([]*mirror{at.mirrors[c.id]}, at.former[c.id]...) {
 			if m != nil && (m.flipped || m.lost && !p.synced || m.matchedTo() >= end && (!p.synced || m.flushed >= end)) {
 				holders++
 				break

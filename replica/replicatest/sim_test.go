@@ -36,6 +36,7 @@ var onceFailed = []struct {
 	{2765, 5000, "the same"},
 	{116, 15000, "a copy that was acknowledged from the page cache, and lost with the power"},
 	{1601, 15000, "a MinISR that needs a copy which is damaged for good"},
+	{1906, 15000, "a disk that was replaced twice after it had held what was acknowledged"},
 	{201524, 20000, "a replica behind the log's start whose metadata says that it is complete"},
 }
 
