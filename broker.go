@@ -68,7 +68,7 @@ func Open(ctx context.Context, cfg Config) (*Broker, error) {
 	b.groups = newCoordinators(b)
 	var err error
 	b.node, err = node.Open(node.Config{
-		Self: cfg.ID, Addr: cfg.Addr, Rack: cfg.Rack, Dir: dir, FS: fsys, InMemory: inMemory, Voters: cfg.Voters,
+		Self: cfg.ID, Addr: cfg.Addr, Rack: cfg.Rack, Dir: dir, FS: fsys, InMemory: inMemory, Voters: cfg.Voters, VoterOnly: cfg.VoterOnly,
 		Incarnation: newUUID(), Fresh: newUUID(),
 		HeartbeatInterval: cfg.HeartbeatInterval, SessionTimeout: cfg.SessionTimeout,
 		ReplicaLag: replicaLag, FetchWait: fetchWait, CallTimeout: callTimeout,
@@ -78,9 +78,9 @@ func Open(ctx context.Context, cfg Config) (*Broker, error) {
 		return nil, fmt.Errorf("samsa: open broker %d: %w", cfg.ID, err)
 	}
 	b.quorum, err = quorum.Open(quorum.Config{
-		Self: cfg.ID, Directory: b.node.Directory(), Dir: filepath.Join(dir, quorumDir), FS: fsys, Voters: cfg.Voters,
+		Self: cfg.ID, Addr: cfg.Addr, Directory: b.node.Directory(), Dir: filepath.Join(dir, quorumDir), FS: fsys, Voters: cfg.Voters,
 		Tick: cfg.ElectionTimeout / 10, ElectionTicks: 10, Logger: cfg.Logger,
-	}, quorumPeers{b}, b.apply)
+	}, quorumPeers{b}, b.node)
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("samsa: open broker %d: %w", cfg.ID, err), b.node.Close())
 	}
@@ -130,9 +130,6 @@ func (b *Broker) start() {
 		_ = b.client.Close() // who waits for this broker would wait for ever
 	}()
 }
-
-// apply takes one committed entry of the quorum.
-func (b *Broker) apply(index log.Offset, data []byte) { b.node.Apply(index, data) }
 
 // ID is the broker's id.
 func (b *Broker) ID() BrokerID { return b.cfg.ID }

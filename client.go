@@ -100,15 +100,7 @@ func (c *Client) CreateTopic(ctx context.Context, cfg TopicConfig) error {
 	if cfg.Name == control.OffsetsTopic {
 		return fmt.Errorf("samsa: create topic %q: %w: the name is Samsa's own", cfg.Name, ErrInvalidTopic)
 	}
-	if err := cfg.Unimplemented(); err != nil {
-		return fmt.Errorf("samsa: create topic %q: %w", cfg.Name, err)
-	}
 	return c.cluster.createTopic(ctx, cfg)
-}
-
-// DeleteTopic is not supported yet: its error matches [ErrUnsupported].
-func (c *Client) DeleteTopic(_ context.Context, name string) error {
-	return fmt.Errorf("samsa: delete topic %q: %w", name, ErrUnsupported)
 }
 
 // Topics returns the names of all topics in rising order, without Samsa's own.
@@ -127,27 +119,3 @@ func (c *Client) Topic(name string) *Topic { return &Topic{c: c.cluster, name: n
 
 // Group returns a handle of a consumer group, which need not exist.
 func (c *Client) Group(name string) *Group { return &Group{c: c.cluster, name: name} }
-
-// A ClusterInfo is a cluster as one client sees it.
-type ClusterInfo struct {
-	Controller BrokerID // 0: none is known
-	Brokers    []BrokerInfo
-}
-
-// A BrokerInfo is one registered broker.
-type BrokerInfo struct {
-	ID     BrokerID
-	Epoch  int64 // of this incarnation
-	Addr   string
-	Rack   string
-	Fenced bool // it may neither lead nor stand in an ISR
-}
-
-// Cluster returns who is in the cluster, as far as this client knows.
-func (c *Client) Cluster() ClusterInfo {
-	info := ClusterInfo{Controller: c.cluster.view.Controller()}
-	for _, b := range c.cluster.view.Brokers() {
-		info.Brokers = append(info.Brokers, BrokerInfo{ID: b.ID, Epoch: int64(b.Epoch), Addr: b.Addr, Rack: b.Rack, Fenced: b.Fenced})
-	}
-	return info
-}

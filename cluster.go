@@ -31,6 +31,8 @@ type view interface {
 	Broker(id partition.BrokerID) (partition.Broker, bool)
 	Brokers() []partition.Broker
 	Controller() partition.BrokerID
+	Voters() []partition.BrokerID
+	Cluster() partition.UUID
 	// Changed returns the offset of the newest metadata, and a channel that is closed
 	// at the next change.
 	Changed() (log.Offset, <-chan struct{})
@@ -148,13 +150,22 @@ func (c *cluster) until(ctx context.Context, look func() bool) error {
 	}
 }
 
-// leader waits until a partition has a leader.
+// leader waits until a partition has a leader. The id came out of the metadata, so
+// that a topic which is not there has been deleted.
 func (c *cluster) leader(ctx context.Context, id partition.ID) (st partition.State, err error) {
+	deleted := false
 	err = c.until(ctx, func() bool {
+		if _, ok := c.view.TopicByID(id.Topic); !ok {
+			deleted = true
+			return true
+		}
 		var ok bool
 		st, ok = c.view.State(id)
 		return ok && st.Leader != partition.NoBroker
 	})
+	if deleted {
+		return st, ErrUnknownTopic
+	}
 	return st, err
 }
 
@@ -186,12 +197,15 @@ func (c *cluster) Topic(ctx context.Context, name string) (produce.Topic, error)
 	if err != nil {
 		return produce.Topic{}, fmt.Errorf("topic %q: %w: %w", name, ErrUnknownTopic, err)
 	}
-	return produce.Topic{ID: t.ID, Partitions: len(t.Partitions), MaxBatchBytes: t.Config.MaxBatchBytes}, nil
+	return produce.Topic{ID: t.ID, Partitions: len(t.Partitions), MaxBatchBytes: t.Config.MaxBatchBytes, Keyed: t.Config.Compact}, nil
 }
 
 // Produce implements [produce.Cluster].
 func (c *cluster) Produce(ctx context.Context, req partition.ProduceRequest, batch log.Batch) (partition.ProduceResponse, error) {
 	st, err := c.leader(ctx, req.ID)
+	if errors.Is(err, ErrUnknownTopic) {
+		return partition.ProduceResponse{Code: partition.TopicDeleted}, nil // another of that name has another id
+	}
 	if err != nil {
 		return partition.ProduceResponse{}, fmt.Errorf("no leader: %w: %w", produce.ErrNotSent, err)
 	}
@@ -378,33 +392,6 @@ func (c *cluster) offsetsTopic(ctx context.Context) (partition.Topic, error) {
 	return t, nil
 }
 
-// createTopic makes a topic and waits until each of its partitions has a leader.
-func (c *cluster) createTopic(ctx context.Context, cfg TopicConfig) error {
-	waitsFor := ""
-	for {
-		_, changed := c.view.Changed()
-		resp, err := c.askController(ctx, cfg)
-		switch {
-		case ctx.Err() != nil:
-			return fmt.Errorf("samsa: create topic %q: %s%w", cfg.Name, waitsFor, context.Cause(ctx))
-		case c.ctx.Err() != nil:
-			return ErrClosed
-		case err == nil && resp.Code == partition.OK:
-			return c.until(ctx, func() bool { return c.allLed(resp.Topic) })
-		case err == nil && !resp.Code.Retriable() && resp.Code != partition.InvalidReplicas:
-			if resp.Text != "" {
-				return fmt.Errorf("samsa: create topic %q: %w: %s", cfg.Name, resp.Code, resp.Text)
-			}
-			return fmt.Errorf("samsa: create topic %q: %w", cfg.Name, resp.Code)
-		}
-		// The controller may be just being elected, or brokers be on their way.
-		if err == nil && resp.Text != "" {
-			waitsFor = resp.Text + ": "
-		}
-		_ = c.pause(ctx, changed)
-	}
-}
-
 // pause waits for metadata newer than when changed was asked for, or a moment. It
 // returns why there is no going on.
 func (c *cluster) pause(ctx context.Context, changed <-chan struct{}) error {
@@ -419,30 +406,4 @@ func (c *cluster) pause(ctx context.Context, changed <-chan struct{}) error {
 		return ErrClosed
 	}
 	return nil
-}
-
-func (c *cluster) askController(ctx context.Context, cfg TopicConfig) (partition.CreateTopicResponse, error) {
-	at := c.view.Controller()
-	if at == partition.NoBroker {
-		return partition.CreateTopicResponse{Code: partition.NotController}, nil
-	}
-	req := partition.CreateTopicRequest{Config: cfg}
-	got, err := c.call(ctx, at, encoded(kindCreateTopic, req.Encode), func() bool { return c.view.Controller() == at })
-	if err != nil {
-		return partition.CreateTopicResponse{}, err
-	}
-	return partition.DecodeCreateTopicResponse(got.Head)
-}
-
-func (c *cluster) allLed(id partition.UUID) bool {
-	t, ok := c.view.TopicByID(id)
-	if !ok {
-		return false
-	}
-	for _, st := range t.Partitions {
-		if st.Leader == partition.NoBroker {
-			return false
-		}
-	}
-	return true
 }

@@ -44,12 +44,19 @@ type Config struct {
 	// Nil means none: a broker alone.
 	Transport transport.Transport
 
-	// Voters are the brokers that agree on the metadata, the same list at each: one
-	// or three. Two brokers cannot fail over safely. It counts at the first start;
-	// after that the list that was agreed on wins.
+	// Voters are the brokers that agree on the metadata, the same list at each: one,
+	// three or five. Two brokers cannot fail over safely. It counts at the first start;
+	// after that the list that was agreed on wins. A broker that it does not name joins
+	// the others' cluster, without a vote: see [Broker.AddVoter].
 	//
 	// Empty means this broker alone.
 	Voters []Voter
+
+	// VoterOnly says that the broker keeps no copies of partitions: it votes, and may
+	// be the controller. It is how two brokers with data fail over safely.
+	//
+	// False: it keeps copies.
+	VoterOnly bool
 
 	// Rack says where the broker stands, so that replicas are spread over racks.
 	//
@@ -118,25 +125,18 @@ func (c Config) validate() error {
 	if c.HeartbeatInterval > c.SessionTimeout/2 {
 		add("HeartbeatInterval is %v; it must be at most half of SessionTimeout, %v", c.HeartbeatInterval, c.SessionTimeout)
 	}
-	found := len(c.Voters) == 0
 	ids := make(map[BrokerID]bool)
 	for _, v := range c.Voters {
 		if v.ID < 1 || ids[v.ID] {
 			add("Voters names broker %d twice, or below 1", v.ID)
 		}
 		ids[v.ID] = true
-		if v.ID == c.ID {
-			found = true
-			if v.Addr != c.Addr {
-				add("Addr is %q; Voters has %q for broker %d", c.Addr, v.Addr, v.ID)
-			}
+		if v.ID == c.ID && v.Addr != c.Addr {
+			add("Addr is %q; Voters has %q for broker %d", c.Addr, v.Addr, v.ID)
 		}
 	}
 	if len(c.Voters) > 0 && c.Transport == nil {
 		add("Voters needs a Transport")
-	}
-	if !found {
-		errs = append(errs, fmt.Errorf("broker %d is not among Voters: brokers that are no voters are %w yet", c.ID, ErrUnsupported))
 	}
 	if len(errs) > 0 {
 		return fmt.Errorf("samsa: bad Config: %w", errors.Join(errs...))

@@ -23,8 +23,8 @@ var (
 	// worth another try.
 	ErrTimeout error = produce.ErrTimeout
 
-	// ErrTooLarge: the record does not fit into a batch of its topic, or into the
-	// producer's buffer. Split it, or raise TopicConfig.MaxBatchBytes.
+	// ErrTooLarge: the record, not compressed, does not fit into a batch of its topic,
+	// or into the producer's buffer. Split it, or raise TopicConfig.MaxBatchBytes.
 	ErrTooLarge error = produce.ErrTooLarge
 
 	// ErrTopicExists: there is a topic of that name with another configuration.
@@ -46,8 +46,17 @@ var (
 	ErrNotAssigned error = consume.ErrNotAssigned
 
 	// ErrNotEnoughReplicas: fewer replicas are in sync than MinISR, for the whole of
-	// the delivery timeout. Bring brokers back.
+	// the delivery timeout; or, of a change of a topic or partition, for what was asked.
+	// Bring brokers back.
 	ErrNotEnoughReplicas error = partition.NotEnoughReplicas
+
+	// ErrInvalidReplicas: a partition cannot be kept by those brokers, or there are too
+	// few; the text says why.
+	ErrInvalidReplicas error = partition.InvalidReplicas
+
+	// ErrIneligible: the broker cannot lead that partition now; the text says why. Wait
+	// until it is in sync, or choose another.
+	ErrIneligible error = partition.IneligibleReplica
 
 	// ErrOutOfRange: the offset has been removed, or was never written.
 	ErrOutOfRange error = partition.OutOfRange
@@ -55,6 +64,10 @@ var (
 	// ErrInvalidTimestamp: the record's time lies more than an hour ahead of the
 	// broker's clock. Retention goes by it: set it right, or leave it to be now.
 	ErrInvalidTimestamp error = partition.InvalidTimestamp
+
+	// ErrMissingKey: the topic keeps the newest record of each key, and the record has
+	// none. Give it one; an empty key is a key.
+	ErrMissingKey error = partition.MissingKey
 
 	// ErrUnsupported: this release cannot do that; the text names it.
 	ErrUnsupported error = partition.Unsupported

@@ -27,6 +27,12 @@ const (
 	kindDescribeGroup
 	kindFindTime
 	kindDeleteBefore
+	kindDeleteTopic
+	kindAddPartitions
+	kindAlterTopic
+	kindReassign
+	kindTransfer
+	kindElect
 )
 
 // handle answers what reaches the broker's transport node.
@@ -99,7 +105,31 @@ func (b *Broker) serve(ctx context.Context, f transport.Frame) (transport.Frame,
 			return b.groups.describe(ctx, req), nil
 		}, (*group.DescribeResponse).Encode)
 	}
+	return b.administer(ctx, f)
+}
+
+// administer answers an operator.
+func (b *Broker) administer(ctx context.Context, f transport.Frame) (transport.Frame, error) {
+	switch f.Kind {
+	case kindDeleteTopic:
+		return change(ctx, f, partition.DecodeDeleteTopicRequest, b.node.HandleDeleteTopic)
+	case kindAddPartitions:
+		return change(ctx, f, partition.DecodeAddPartitionsRequest, b.node.HandleAddPartitions)
+	case kindAlterTopic:
+		return change(ctx, f, partition.DecodeAlterTopicRequest, b.node.HandleAlterTopic)
+	case kindReassign:
+		return change(ctx, f, partition.DecodeReassignRequest, b.node.HandleReassign)
+	case kindTransfer:
+		return change(ctx, f, partition.DecodeTransferRequest, b.node.HandleTransfer)
+	case kindElect:
+		return change(ctx, f, partition.DecodeElectRequest, b.node.HandleElect)
+	}
 	return transport.Frame{}, fmt.Errorf("samsa: message of unknown kind %d: %w", f.Kind, ErrUnsupported)
+}
+
+// change has one request of an operator handled.
+func change[Q any](ctx context.Context, f transport.Frame, decode func([]byte) (Q, error), handle func(context.Context, Q) partition.ChangeResponse) (transport.Frame, error) {
+	return answer(f, decode, func(req Q) (partition.ChangeResponse, [][]byte) { return handle(ctx, req), nil }, (*partition.ChangeResponse).Encode)
 }
 
 // answer decodes a request, has it handled, and encodes the response.

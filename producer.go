@@ -24,7 +24,7 @@ type ProducerConfig struct {
 	// Zero means not at all.
 	Linger time.Duration
 
-	// BatchBytes is the size at which a batch is full.
+	// BatchBytes is the size at which a batch is full, before it is compressed.
 	//
 	// Zero means 64 KiB.
 	BatchBytes int
@@ -47,9 +47,12 @@ type ProducerConfig struct {
 	// Nil means [ByKey].
 	Partitioner Partitioner
 
-	// Compression of batches. None is supported yet.
+	// Compression of batches: [Gzip], [Snappy] or [Zstd]. They travel and are stored
+	// compressed, and are inflated by who reads them. A batch that would not get
+	// smaller is left as it is. The more records are in a batch the smaller it gets:
+	// Linger may help.
 	//
-	// Zero is none.
+	// Zero is [NoCompression].
 	Compression Compression
 
 	// Idempotent asks that a batch whose outcome was unknown stands in the log once
@@ -58,12 +61,6 @@ type ProducerConfig struct {
 	// Zero is off.
 	Idempotent bool
 }
-
-// A Compression is a way to make batches smaller.
-type Compression uint8
-
-// NoCompression is the only one so far.
-const NoCompression Compression = 0
 
 // A Producer sends records. All its methods may be called at any time, from any
 // goroutine. Records of one goroutine for one partition keep their order.
@@ -75,8 +72,8 @@ type Producer struct {
 // NewProducer makes a producer. Close it when it is no longer needed.
 func (c *Client) NewProducer(cfg ProducerConfig) (*Producer, error) {
 	var missing []error
-	if cfg.Compression != NoCompression {
-		missing = append(missing, fmt.Errorf("Compression: %w", ErrUnsupported))
+	if err := cfg.Compression.Check(); err != nil {
+		missing = append(missing, fmt.Errorf("Compression: %w: %w", ErrUnsupported, err))
 	}
 	if cfg.Idempotent {
 		missing = append(missing, fmt.Errorf("Idempotent: %w", ErrUnsupported))
@@ -86,7 +83,7 @@ func (c *Client) NewProducer(cfg ProducerConfig) (*Producer, error) {
 	}
 	p, err := produce.New(produce.Config{
 		Acks: cfg.Acks, Linger: cfg.Linger, BatchBytes: cfg.BatchBytes, BufferBytes: cfg.BufferBytes,
-		DeliveryTimeout: cfg.DeliveryTimeout, Partitioner: cfg.Partitioner,
+		DeliveryTimeout: cfg.DeliveryTimeout, Partitioner: cfg.Partitioner, Compression: cfg.Compression,
 	}, c.cluster)
 	if err != nil {
 		return nil, fmt.Errorf("samsa: %w", err)

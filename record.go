@@ -28,6 +28,8 @@ type (
 	TopicConfig = partition.TopicConfig
 	// Partitioner chooses a record's partition.
 	Partitioner = partition.Partitioner
+	// Compression is a way to make batches smaller.
+	Compression = log.Compression
 )
 
 // What an acks=all reply promises; see [Durability].
@@ -42,6 +44,15 @@ const (
 	AcksAll    = partition.AcksAll
 	AcksLeader = partition.AcksLeader
 	AcksNone   = partition.AcksNone
+)
+
+// The ways to compress batches. Gzip makes them small at the highest price, Snappy
+// costs least, and Zstd is mostly the one to take.
+const (
+	NoCompression = log.NoCompression
+	Gzip          = log.Gzip
+	Snappy        = log.Snappy
+	Zstd          = log.Zstd
 )
 
 // The partitioners. ByKey is the default: a record without a key stays with others

@@ -70,12 +70,24 @@ type PartitionInfo struct {
 	Leader         BrokerID // 0: none
 	Epoch          Epoch
 	PartitionEpoch int
-	Replicas       []BrokerID // in order of preference
+	Replicas       []BrokerID // in order of preference; those that are to go come last
+	Adding         []BrokerID // those that a reassignment brings, until it is complete
+	Removing       []BrokerID // those that go with it
 	ISR            []BrokerID // in sync, rising
 	ELR            []BrokerID // not in sync, and provably complete, rising
+	LastKnownELR   []BrokerID // neither, and the last that were: all of them are needed to elect a leader
+	Recovering     bool       // an unclean election was the last, and its leader has not reported yet
 	Start          Offset     // the oldest record that is kept
 	HighWatermark  Offset     // the end of what is committed
 	End            Offset     // the end of what is written
+	Lag            []Lag      // of the replicas that do not lead, by rising broker; none without a leader
+}
+
+// A Lag is how far one replica is behind its leader.
+type Lag struct {
+	Broker  BrokerID
+	Held    Offset // all below it is held there as safely as the topic asks; -1: not heard of by this leader
+	Records int64  // from there to the leader's end
 }
 
 // ID is the partition's number.
@@ -89,7 +101,9 @@ func (p *Partition) Info(ctx context.Context) (PartitionInfo, error) {
 		info = PartitionInfo{
 			ID: p.n, Leader: st.Leader, Epoch: st.Epoch, PartitionEpoch: int(st.PartitionEpoch),
 			Replicas: slices.Clone(st.Replicas), ISR: slices.Clone(st.ISR), ELR: slices.Clone(st.ELR),
-			Start: -1, HighWatermark: -1, End: -1,
+			Adding: st.Adding(), Removing: st.Removing(), LastKnownELR: slices.Clone(st.LastKnownELR),
+			Recovering: st.Recovering,
+			Start:      -1, HighWatermark: -1, End: -1,
 		}
 		if st.Leader == partition.NoBroker {
 			return true
@@ -99,6 +113,9 @@ func (p *Partition) Info(ctx context.Context) (PartitionInfo, error) {
 			return false
 		}
 		info.Epoch, info.Start, info.HighWatermark, info.End = resp.Epoch, resp.Start, resp.HighWatermark, resp.End
+		for _, f := range resp.Followers {
+			info.Lag = append(info.Lag, Lag{Broker: f.ID, Held: f.Held, Records: int64(resp.End - max(f.Held, resp.Start))})
+		}
 		return true
 	})
 	return info, err
@@ -168,6 +185,19 @@ func (p *Partition) ask(ctx context.Context, attempt func(partition.ID, partitio
 			return fmt.Errorf("samsa: partition %s/%d: %w", p.t.name, p.n, err)
 		}
 	}
+}
+
+// AwaitReassigned returns nil when no reassignment of the partition is under way.
+func (p *Partition) AwaitReassigned(ctx context.Context) error {
+	what := fmt.Sprintf("await the reassignment of %s/%d", p.t.name, p.n)
+	id, err := p.t.c.place(what, p.t.name, p.n)
+	if err != nil {
+		return err
+	}
+	return wrapped(what, p.t.c.until(ctx, func() bool {
+		st, ok := p.t.c.view.State(id)
+		return !ok || st.Target == nil
+	}))
 }
 
 // Records reads the partition from an offset on, without a group, and waits at its

@@ -25,7 +25,15 @@ func (v localView) State(id partition.ID) (partition.State, bool)         { retu
 func (v localView) Broker(id partition.BrokerID) (partition.Broker, bool) { return v.b.node.Broker(id) }
 func (v localView) Brokers() []partition.Broker                           { return v.b.node.Brokers() }
 func (v localView) Controller() partition.BrokerID                        { return v.b.quorum.Status().Leader }
-func (v localView) Changed() (log.Offset, <-chan struct{})                { return v.b.node.Changed() }
+func (v localView) Cluster() partition.UUID                               { return v.b.quorum.Status().Cluster }
+func (v localView) Voters() []partition.BrokerID {
+	var ids []partition.BrokerID
+	for _, voter := range v.b.quorum.Status().Voters {
+		ids = append(ids, voter.ID)
+	}
+	return ids
+}
+func (v localView) Changed() (log.Offset, <-chan struct{}) { return v.b.node.Changed() }
 
 // localLink reaches the broker itself by a function call.
 func localLink(b *Broker) link {
@@ -226,6 +234,18 @@ func (v *remoteView) Controller() partition.BrokerID {
 	v.mu.RLock()
 	defer v.mu.RUnlock()
 	return v.image.Controller
+}
+
+func (v *remoteView) Voters() []partition.BrokerID {
+	v.mu.RLock()
+	defer v.mu.RUnlock()
+	return v.image.Voters
+}
+
+func (v *remoteView) Cluster() partition.UUID {
+	v.mu.RLock()
+	defer v.mu.RUnlock()
+	return v.image.Cluster
 }
 
 func (v *remoteView) Changed() (log.Offset, <-chan struct{}) {

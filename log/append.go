@@ -10,8 +10,8 @@ import (
 // the offset of its first record. b stays as it is: offset and epoch go into the
 // copy. Whoever calls has checked b; only its length is looked at again.
 //
-// An epoch older than the last matches [ErrOutOfOrder], a batch above the limit
-// [ErrTooLarge]. An error that does not match [ErrFailed] left the log as it was,
+// An epoch older than the last matches [ErrOutOfOrder], as do more records than
+// there are offsets left, and a batch above the limit [ErrTooLarge]. An error that does not match [ErrFailed] left the log as it was,
 // and may pass: a disk may have room again.
 func (l *Log) Append(epoch Epoch, b Batch) (first Offset, err error) {
 	whole, rest, err := SplitBatch(b)
@@ -31,21 +31,33 @@ func (l *Log) Append(epoch Epoch, b Batch) (first Offset, err error) {
 		return 0, fmt.Errorf("%w: epoch %d after %d", ErrOutOfOrder, epoch, last)
 	}
 	first = l.End()
-	if err := l.prepare(epochs{{epoch, first}}, len(b), first+count-1); err != nil {
+	if first+count < 0 {
+		return 0, fmt.Errorf("%w: no offset is left for %d records from %d on", ErrOutOfOrder, count, first)
+	}
+	before := l.state.epochs
+	if err = l.prepare(epochs{{epoch, first}}, len(b), first+count-1); err == nil {
+		err = l.write(b, first, first+count, epoch)
+	}
+	if err != nil {
+		l.setEpochs(before)
 		return 0, err
 	}
-	return first, l.write(b, first, first+count, epoch)
+	return first, nil
 }
 
 // Replicate writes a leader's batches as they are, and returns the new end. They
 // are checked, must follow the end without a hole, and their epochs must not
 // fall; otherwise nothing is written. No batches are no error.
+//
+// The bytes must never change, whether the call succeeds or not: from some length
+// on they are kept for readers as they are.
 func (l *Log) Replicate(batches []byte) (end Offset, err error) {
 	end = l.End()
 	starts, next, err := l.checkRun(batches, end)
 	if err != nil || len(batches) == 0 {
 		return end, err
 	}
+	before := l.state.epochs
 	for len(batches) > 0 {
 		// One write a segment: a batch that does not fit begins the next one.
 		run := l.fit(batches)
@@ -53,10 +65,11 @@ func (l *Log) Replicate(batches []byte) (end Offset, err error) {
 		for rest := run; len(rest) > 0; {
 			last, rest, _ = SplitBatch(rest)
 		}
-		if err := l.prepare(starts, len(run), last.Last()); err != nil {
-			return l.End(), err
+		if err = l.prepare(starts, len(run), last.Last()); err == nil {
+			err = l.write(run, l.End(), last.Next(), keepEpochs)
 		}
-		if err := l.write(run, l.End(), last.Next(), keepEpochs); err != nil {
+		if err != nil {
+			l.forgetEpochs(before, starts)
 			return l.End(), err
 		}
 		batches = batches[len(run):]
@@ -64,13 +77,22 @@ func (l *Log) Replicate(batches []byte) (end Offset, err error) {
 	return next, nil
 }
 
+// forgetEpochs takes back the epochs that were to begin in batches that could not
+// be written. A disk that has them knows of epochs without batches, which is no
+// harm.
+func (l *Log) forgetEpochs(before, starts epochs) {
+	for _, s := range starts {
+		if s.start < l.End() {
+			before = before.assign(s.epoch, s.start)
+		}
+	}
+	l.setEpochs(before)
+}
+
 // checkRun checks batches that are to follow end, and returns the epochs that
 // begin in them.
 func (l *Log) checkRun(batches []byte, end Offset) (starts epochs, next Offset, err error) {
-	last := NoEpoch
-	if end > l.Start() {
-		last, _ = l.EpochAt(end - 1)
-	}
+	last, _ := l.epochs().at(end - 1) // removed or not
 	next = end
 	for rest := batches; len(rest) > 0; {
 		var b Batch
@@ -150,6 +172,9 @@ func (l *Log) prepare(starts epochs, n int, last Offset) error {
 		}
 		l.setEpochs(e)
 	}
+	if err := l.syncFound(); err != nil {
+		return err
+	}
 	switch {
 	case active == nil:
 		err = l.begin(l.End())
@@ -177,20 +202,19 @@ func (l *Log) base() Offset {
 
 // begin makes the files of a log that has none: the flushed end first.
 func (l *Log) begin(base Offset) error {
+	if err := l.acquire(); err != nil { // the flushed end is not the writer's own
+		return err
+	}
+	defer l.release()
 	if l.slots == nil {
-		for _, dir := range l.missing {
-			if err := l.fsys.SyncDir(filepath.Dir(dir)); err != nil {
-				return l.fail(err)
-			}
+		if err := l.syncMissing(); err != nil {
+			return err
 		}
-		l.missing = nil
 		w, err := createSlots(l.fsys, l.dir, startSlot(base), l.cfg.Now())
 		if err != nil {
 			return l.failFinal(err)
 		}
-		l.mu.Lock()
 		l.slots = w
-		l.mu.Unlock()
 	}
 	if l.slots.last.end != base { // an earlier attempt got this far, and no further
 		if err := errors.Join(l.slots.write(startSlot(base)), l.slots.sync(l.cfg.Now())); err != nil {
@@ -200,22 +224,50 @@ func (l *Log) begin(base Offset) error {
 	return l.addSegment(base)
 }
 
+// syncMissing makes durable the names of the directories that Open found missing.
+func (l *Log) syncMissing() error {
+	for _, dir := range l.missing {
+		if err := l.fsys.SyncDir(filepath.Dir(dir)); err != nil {
+			return l.fail(err)
+		}
+	}
+	l.missing = nil
+	return nil
+}
+
 // roll begins a new segment at the end of the log. The old one is left to the
 // next flush.
-func (l *Log) roll() error { return l.addSegment(l.End()) }
+func (l *Log) roll() error {
+	if err := l.trim(l.active); err != nil {
+		return err
+	}
+	if err := l.addSegment(l.End()); err != nil {
+		return err
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.dueAtRoll()
+	return nil
+}
 
 // addSegment makes an empty segment; its name is synced before the first batch.
 func (l *Log) addSegment(base Offset) error {
 	s := &segment{base: base, path: segmentPath(l.dir, base), digest: newDigest(), digested: true}
 	s.index = index{loaded: true, whole: true}
-	f, err := l.fsys.Create(s.path)
+	if err := l.removeBeside(s); err != nil {
+		return err
+	}
+	f, err := l.fsys.Create(s.path) // last: a file that is not in use must not be there
 	if err != nil {
 		return err
 	}
-	s.file = f
 	l.unsynced = true
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	if err := l.state.usable(); err != nil { // nobody would close it
+		return errors.Join(err, f.Close())
+	}
+	s.file = f
 	n := len(l.state.segments)
 	l.state.segments = append(l.state.segments[:n:n], s)
 	l.state.unsealed = l.state.unsealed || n > 0
@@ -230,33 +282,45 @@ const keepEpochs = NoEpoch
 func (l *Log) write(data []byte, first, end Offset, epoch Epoch) error {
 	s := l.active
 	pos := s.size
-	kept := len(data) <= l.cfg.TailBytes/tailShare
-	var buf []byte
+	after := pos + int64(len(data))
 	l.mu.Lock()
 	err, file := l.state.usable(), s.file
-	if err == nil && kept {
-		buf = l.state.tail.room(s, pos, first, len(data), l.cfg.TailBytes)
-	}
+	fill := l.state.habit.zeros(s.ahead-after, l.cfg.ZerosAhead)
+	l.state.writing = err == nil
 	l.mu.Unlock()
 	if err != nil {
 		return err
 	}
 
-	if kept {
+	kept := true
+	switch t, m := &l.state.tail, l.cfg.Memory; {
+	case epoch == keepEpochs && m.borrows(len(data)):
+		t.borrow(s, pos, first, data)
+		_, err = file.WriteAt(data, pos)
+	case m.copies(len(data)):
+		buf := t.room(s, pos, first, len(data))
 		copy(buf, data)
 		if epoch != keepEpochs {
 			Batch(buf).Place(first, epoch)
 		}
 		_, err = file.WriteAt(buf, pos)
-	} else {
+	default:
+		kept = false
 		err = writeLarge(file, pos, data, first, epoch)
 	}
 	if err != nil {
-		return l.undo(file, pos, err)
+		return l.undo(s, file, pos, err)
+	}
+	ahead := s.ahead
+	if fill > 0 {
+		if ahead, err = l.fill(file, after, ahead, fill); err != nil {
+			return l.undo(s, file, pos, err)
+		}
 	}
 
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	l.state.writing = false
 	if err := l.state.usable(); err != nil {
 		return err
 	}
@@ -264,7 +328,8 @@ func (l *Log) write(data []byte, first, end Offset, epoch Epoch) error {
 		l.state.tail.extend(len(data), end)
 	}
 	l.note(s, data, pos, first, epoch)
-	s.size = pos + int64(len(data))
+	l.noteProducers(data, first, epoch)
+	s.size, s.ahead = after, ahead
 	s.dirty = true
 	l.end.Store(int64(end))
 	return nil
@@ -286,6 +351,22 @@ func (l *Log) note(s *segment, data []byte, pos int64, first Offset, epoch Epoch
 	}
 }
 
+// noteProducers takes in whose batches were appended; l.mu is held.
+func (l *Log) noteProducers(data []byte, first Offset, epoch Epoch) {
+	for len(data) > 0 {
+		b := Batch(data)
+		data = data[b.size():]
+		if b.ProducerID() < 0 {
+			continue
+		}
+		if epoch != keepEpochs {
+			b = append(Batch(l.head[:0]), b[:BatchOverhead]...)
+			b.Place(first, epoch)
+		}
+		l.producers.update(b[:min(int64(len(b)), b.size())], l.cfg.Now().UnixMilli())
+	}
+}
+
 // writeLarge writes what would push all else out of the tail: without a copy,
 // as that takes longer than another call. A batch that is to be placed has its
 // header written apart, since the bytes are not ours to change.
@@ -303,16 +384,22 @@ func writeLarge(file File, pos int64, data []byte, first Offset, epoch Epoch) er
 }
 
 // undo takes back what a write that failed has left from pos on.
-func (l *Log) undo(file File, pos int64, err error) error {
+func (l *Log) undo(s *segment, file File, pos int64, err error) error {
 	l.mu.Lock()
 	unusable := l.state.usable()
 	l.mu.Unlock()
+	if unusable == nil {
+		if undo := file.Truncate(pos); undo != nil {
+			unusable = l.fail(errors.Join(err, undo))
+		}
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.state.writing = false
 	if unusable != nil {
 		return unusable
 	}
-	if undo := file.Truncate(pos); undo != nil {
-		return l.fail(errors.Join(err, undo))
-	}
+	s.ahead = 0
 	return err
 }
 

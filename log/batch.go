@@ -62,6 +62,10 @@ func (b Batch) ProducerEpoch() int16 { return int16(binary.BigEndian.Uint16(b[at
 // BaseSequence returns the producer's number of the first record, or -1.
 func (b Batch) BaseSequence() int32 { return int32(binary.BigEndian.Uint32(b[atSequence:])) }
 
+// Compression returns the codec of the records. What it says of a batch without
+// records has no meaning.
+func (b Batch) Compression() Compression { return Compression(b.Attributes() & attrCodec) }
+
 func (b Batch) lastDelta() int32 { return int32(binary.BigEndian.Uint32(b[atDelta:])) }
 
 // size returns the length that the header claims, of the batch as a whole.
@@ -79,7 +83,8 @@ func (b Batch) Place(first Offset, epoch Epoch) {
 // Check tells whether b is one whole batch as it was built: length, magic,
 // checksum, attributes and counts. The error matches [ErrCorrupt], or
 // [ErrUnsupported] for a sound batch that this version cannot read. Offset and
-// epoch are not covered: only who knows what came before can judge them.
+// epoch are not covered: only who knows what came before can judge them. Records
+// are not looked at, nor inflated.
 func (b Batch) Check() error {
 	switch {
 	case len(b) < BatchOverhead:
@@ -92,21 +97,27 @@ func (b Batch) Check() error {
 		return badBatch("checksum")
 	case b.Attributes()&attrUnknown != 0:
 		return badBatch("attributes")
-	case b.lastDelta() < 0 || b.Count() < 0 || b.Count() > int(b.lastDelta())+1:
+	case b.lastDelta() < 0 || b.Count() < 0 || int64(b.Count()) > int64(b.lastDelta())+1:
 		return badBatch("counts")
-	case b.First() < 0 || b.First()+Offset(b.lastDelta()) < 0:
+	case b.First() < 0 || b.Next() < 0: // the end must be an offset too
 		return badBatch("offset")
 	}
-	if codec := b.Attributes() & attrCodec; codec != 0 {
-		return fmt.Errorf("%w: compression codec %d", ErrUnsupported, codec)
+	if b.Count() == 0 {
+		return nil // there is nothing to inflate
 	}
-	return nil
+	return b.Compression().Check()
 }
 
 // CheckRecords is Check and what a leader demands of a client's batch: at least
 // one record, offsets without holes, every record well formed and nothing behind
-// the last, and none of the attributes that are not a client's to set.
-func (b Batch) CheckRecords() error {
+// the last, and none of the attributes that are not a client's to set. Compressed
+// records may inflate to [MaxInflatedBytes].
+func (b Batch) CheckRecords() error { return b.CheckRecordsWithin(MaxInflatedBytes) }
+
+// CheckRecordsWithin is [Batch.CheckRecords] with a limit of its own to what
+// compressed records inflate to: [MaxInflatedBytes] where that is less. Above it
+// the error matches [ErrTooLarge].
+func (b Batch) CheckRecordsWithin(inflated int) error {
 	if err := b.Check(); err != nil {
 		return err
 	}
@@ -115,11 +126,25 @@ func (b Batch) CheckRecords() error {
 		return fmt.Errorf("%w: transactions", ErrUnsupported)
 	case attrs&(attrControl|attrHorizon) != 0:
 		return badBatch("attributes of a client's batch")
-	case b.Count() < 1 || b.Count() != int(b.lastDelta())+1:
+	case b.Count() < 1 || int64(b.Count()) != int64(b.lastDelta())+1:
 		return badBatch("counts of a client's batch")
 	}
-	rest := []byte(b[BatchOverhead:])
-	for i := range b.Count() {
+	if b.Compression() == NoCompression {
+		return checkSection(b[BatchOverhead:], b.Count())
+	}
+	s := scratches.Get().(*scratch)
+	defer s.free()
+	section, err := inflateInto(s.b, b.Compression(), b[BatchOverhead:], min(inflated, MaxInflatedBytes))
+	if err != nil {
+		return err
+	}
+	s.b = section
+	return checkSection(section, b.Count())
+}
+
+// checkSection checks the records of a client's batch.
+func checkSection(rest []byte, count int) error {
+	for i := range count {
 		body, after, ok := cutRecord(rest)
 		if !ok {
 			return badBatch("record length")

@@ -4,7 +4,6 @@ import (
 	"encoding/binary"
 	"errors"
 	"io/fs"
-	"math"
 	"path/filepath"
 )
 
@@ -34,9 +33,6 @@ type bounds struct {
 	horizon                 int64
 	reset                   bool
 }
-
-// noHorizon is the horizon of a log without tombstones.
-const noHorizon = math.MaxInt64
 
 func (b bounds) encode() []byte {
 	p := binary.BigEndian.AppendUint64(make([]byte, 0, boundsSize), uint64(b.start))

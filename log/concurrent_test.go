@@ -18,7 +18,7 @@ import (
 func TestReadersBesideAWriterThatCuts(t *testing.T) {
 	for name, fsys := range map[string]log.FS{"memory": log.NewMemFS(), "os": log.OS()} {
 		t.Run(name, func(t *testing.T) {
-			l := open(t, fsys, t.TempDir()+"/d", log.Config{SegmentBytes: 4000, IndexInterval: 300, TailBytes: 3000})
+			l := open(t, fsys, t.TempDir()+"/d", log.Config{SegmentBytes: 4000, IndexInterval: 300, Memory: log.NewMemory(3000)})
 			var over atomic.Bool
 			var wg sync.WaitGroup
 			for i := range 3 {

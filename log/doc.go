@@ -25,8 +25,9 @@
 //
 // # What it does not promise
 //
-// A Log has one writer: Append, Replicate, BeginEpoch, Truncate and Reset are
-// called one at a time. All other calls may overlap them and each other. [Open]
+// A Log has one writer: Append, Replicate, BeginEpoch, Roll, Truncate, Reset and
+// CheckProducer are called one at a time, and so is Compact, by itself. All other
+// calls may overlap them and each other. [Open]
 // keeps no other process, and no other Log, from opening the same directory:
 // whoever owns it, or a directory above it, takes [LockDir] for that.
 //

@@ -2,7 +2,6 @@ package log
 
 import (
 	"encoding/binary"
-	"slices"
 	"sort"
 )
 
@@ -47,19 +46,15 @@ func (e epochs) truncateEnd(end Offset) epochs {
 	return e[:n:n]
 }
 
-// truncateStart drops the epochs that end at start or earlier; the one that
-// holds start begins there now.
+// truncateStart drops the epochs that end at start or earlier. The one that holds
+// start keeps its own, by which it is told from one that has no batch yet: that
+// begins where the log ends.
 func (e epochs) truncateStart(start Offset) epochs {
 	n := 0
 	for n+1 < len(e) && e[n+1].start <= start {
 		n++
 	}
-	if len(e) == 0 || e[n].start >= start {
-		return e[n:]
-	}
-	kept := slices.Clone(e[n:])
-	kept[0].start = start
-	return kept
+	return e[n:]
 }
 
 // at returns the epoch that off belongs to.

@@ -19,11 +19,12 @@ var (
 	// ErrNewer: a file of a later version of this package. Nothing was touched.
 	ErrNewer = errors.New("log: written by a newer version")
 	// ErrUnsupported: a batch that uses what this version cannot read, such as
-	// compression.
+	// compression by lz4.
 	ErrUnsupported = errors.New("log: unsupported")
 	// ErrShort: the bytes end before the batch does.
 	ErrShort = errors.New("log: incomplete batch")
-	// ErrTooLarge: the batch is above the limit of Config.MaxBatchBytes.
+	// ErrTooLarge: the batch is above the limit of Config.MaxBatchBytes, or its
+	// records inflate to more than their limit.
 	ErrTooLarge = errors.New("log: batch too large")
 	// ErrOutOfOrder: an offset does not follow the end of the log, or an epoch is
 	// older than the last. Nothing was written.

@@ -20,8 +20,9 @@ import (
 //	      +-------+-----+-----+--------+-------+---------
 //
 //	magic    uint32  which file this is
-//	ver      uint16  of the payload; a reader refuses a greater one, before it
-//	                 looks at the rest
+//	ver      uint16  of the payload; a reader refuses a greater one. The head is the
+//	                 same in all versions, so that a damaged version is told from a
+//	                 later one
 //	zero     uint16  must be 0
 //	length   uint32  of the payload; nothing may follow it
 //	crc      uint32  CRC-32C of bytes 0 to 11 and of the payload
@@ -51,13 +52,7 @@ func WriteFile(fsys FS, name string, magic uint32, version uint16, payload []byt
 	if len(payload) > maxFileSize {
 		return fmt.Errorf("log: %s: %d bytes are too many for one file", filepath.Base(name), len(payload))
 	}
-	b := make([]byte, fileHeader, fileHeader+len(payload))
-	binary.BigEndian.PutUint32(b, magic)
-	binary.BigEndian.PutUint16(b[4:], version)
-	binary.BigEndian.PutUint32(b[fileLength:], uint32(len(payload)))
-	b = append(b, payload...)
-	binary.BigEndian.PutUint32(b[fileCRC:], fileChecksum(b))
-
+	b := smallFile(magic, version, payload)
 	temp := name + tempSuffix
 	f, err := fsys.Create(temp)
 	if err != nil {
@@ -81,6 +76,28 @@ func WriteFile(fsys FS, name string, magic uint32, version uint16, payload []byt
 	return nil
 }
 
+// smallFile returns the bytes of a small file.
+func smallFile(magic uint32, version uint16, payload []byte) []byte {
+	b := make([]byte, fileHeader, fileHeader+len(payload))
+	binary.BigEndian.PutUint32(b, magic)
+	binary.BigEndian.PutUint16(b[4:], version)
+	binary.BigEndian.PutUint32(b[fileLength:], uint32(len(payload)))
+	b = append(b, payload...)
+	binary.BigEndian.PutUint32(b[fileCRC:], fileChecksum(b))
+	return b
+}
+
+// writeUnsynced writes a small file that a crash may take, or tear: its checksum
+// tells.
+func writeUnsynced(fsys FS, name string, magic uint32, version uint16, payload []byte) error {
+	f, err := fsys.Create(name)
+	if err != nil {
+		return err
+	}
+	_, err = f.WriteAt(smallFile(magic, version, payload), 0)
+	return errors.Join(err, f.Close())
+}
+
 // ReadFile returns the payload that [WriteFile] wrote. The error matches
 // fs.ErrNotExist if there is no file, [ErrNewer] if its version is greater, and
 // [ErrCorrupt] if it is not what was written.
@@ -97,12 +114,12 @@ func ReadFile(fsys FS, name string, magic uint32, version uint16) ([]byte, error
 		return nil, bad("header")
 	case binary.BigEndian.Uint32(b) != magic:
 		return nil, bad("magic")
-	case binary.BigEndian.Uint16(b[4:]) > version:
-		return nil, fmt.Errorf("%s: %w", filepath.Base(name), ErrNewer)
 	case int64(binary.BigEndian.Uint32(b[fileLength:])) != int64(len(b)-fileHeader):
 		return nil, bad("length")
 	case binary.BigEndian.Uint32(b[fileCRC:]) != fileChecksum(b):
 		return nil, bad("checksum")
+	case binary.BigEndian.Uint16(b[4:]) > version:
+		return nil, fmt.Errorf("%s: %w", filepath.Base(name), ErrNewer)
 	case binary.BigEndian.Uint16(b[6:]) != 0:
 		return nil, bad("reserved bytes")
 	}

@@ -1,9 +1,6 @@
 package log
 
-import (
-	"errors"
-	"io/fs"
-)
+import "errors"
 
 // OffsetAt returns the first record at time t or later, in milliseconds since the
 // Unix epoch, among those from the start of the log up to upTo, exclusively. ok is
@@ -13,10 +10,7 @@ func (l *Log) OffsetAt(t int64, upTo Offset) (off Offset, ok bool, err error) {
 	for {
 		off, ok, err = l.findTime(t, upTo)
 		// What a reader had in hand may have been removed under it; then it looks again.
-		if !errors.Is(err, ErrOutOfRange) && !errors.Is(err, fs.ErrNotExist) {
-			return off, ok, err
-		}
-		if out, isRange := errors.AsType[*RangeError](err); !isRange || l.Start() <= out.Want {
+		if !errors.Is(err, ErrOutOfRange) && !errors.Is(err, errMoved) {
 			return off, ok, err
 		}
 	}
@@ -65,6 +59,9 @@ func (l *Log) timeHint(s *segment, t int64) (from Offset, found bool, err error)
 	l.mu.Unlock()
 	defer l.done(s)
 	file, size, err := l.open(s)
+	if l.gone(s, err) {
+		return 0, false, errMoved
+	}
 	if err != nil {
 		return 0, false, err
 	}

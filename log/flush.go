@@ -144,12 +144,18 @@ func (l *Log) flushOnce() error {
 	l.cfg.Flushes.leave()
 
 	var idle []File
+	now := l.cfg.Now()
 	l.mu.Lock()
 	for _, s := range dirty {
 		s.refs--
 		idle = append(idle, l.idle(s)...)
 	}
 	if err == nil && place.segment != nil {
+		bytes := place.pos
+		if place.segment == l.place.segment {
+			bytes -= l.place.pos
+		}
+		l.state.habit.flushed(bytes, now)
 		l.place = place
 		l.flushed.Store(int64(place.end))
 	}
@@ -185,6 +191,9 @@ func (l *Log) takeDirty() (flushPlace, []*segment, []File) {
 		}
 	}
 	a := segments[n-1]
+	if a.size == 0 && n > 1 && segments[n-2].size >= 0 && segments[n-2].digested {
+		a = segments[n-2] // what has no batch yet may be gone after a crash
+	}
 	return flushPlace{end: l.End(), segment: a, pos: a.size, digest: a.digest}, dirty, files
 }
 
@@ -201,6 +210,9 @@ func (l *Log) mark(follow bool) error {
 	}
 	if follow || s.from < p.segment.base || p.pos-at > recoveryBytes {
 		l.saveIndexes(s.from)
+		if err := l.saveProducers(false); err != nil {
+			return err
+		}
 		s = l.recoverFrom(s, p)
 	}
 	s.end = p.end
@@ -215,6 +227,7 @@ func (l *Log) recoverFrom(s slot, p flushPlace) slot {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	s.from, s.at, s.digest = p.end, uint32(p.pos), p.digest
+	s.producers = l.producers.known() // if not, nor was there one at p
 	x := &p.segment.index
 	s.sums = indexSums{entriesCRC: notSummed, timesCRC: notSummed}
 	if x.whole {

@@ -28,7 +28,10 @@ import (
 //	delta     int32   the last record's offset less first
 //	base, max int64   time of the first record and the latest time, in milliseconds
 //	producer  int64, int16, int32  producer id, its epoch, first sequence; -1 for none
-//	count     int32   number of records; delta+1, or fewer after compaction
+//	count     int32   number of records; delta+1, or fewer after compaction, or 0
+//	records   as many, one behind another; with a codec, compressed as one piece
+//
+// The codecs are 0 none, 1 gzip, 2 snappy, 3 lz4, which is refused, and 4 zstd.
 //
 // A record:
 //

@@ -185,6 +185,7 @@ func readIndexBelow(fsys FS, s *segment, pos, end int64, sums indexSums) (index,
 func (l *Log) loadIndex(s *segment, file File, size int64) (entries []indexEntry, times []timeEntry, err error) {
 	l.mu.Lock()
 	x, e, cuts := s.index, l.state.epochs, l.state.cuts
+	size = min(size, s.size) // a cut may have come since the caller asked
 	l.mu.Unlock()
 	if x.loaded && x.whole {
 		return x.entries, x.times, nil
@@ -248,7 +249,8 @@ func (l *Log) rebuildIndex(s *segment, file File, size int64, e epochs, cuts int
 	}
 	s.index = x
 	if n := len(l.state.segments); n > 0 && s != l.state.segments[n-1] {
-		s.digest, s.digested, s.sealed = w.digest, w.pos == size, false
+		whole := w.pos == size && w.next == l.state.endOf(s) // a file cut short may end with a batch
+		s.digest, s.digested, s.sealed, s.seal = w.digest, whole, false, nil
 		l.state.unsealed = true
 	}
 	return entries, times, nil

@@ -22,6 +22,8 @@ type inspection struct {
 	segments []*segment
 	walks    []*walk // of each segment, to its end or to what is bad there
 	whys     []error // what is bad there; nil if nothing is
+
+	snapshots []Offset // of producers
 }
 
 // inspect reads everything. The error is one of the disk, or [ErrNewer].
@@ -34,11 +36,14 @@ func inspect(fsys FS, dir string) (*inspection, error) {
 	if err := x.readSmall(); err != nil {
 		return nil, err
 	}
+	if x.bounds.reset {
+		return x, nil // all there is is to be forgotten
+	}
 	o := opening{log: &Log{fsys: fsys, dir: dir, bounds: x.bounds}, view: true}
 	if _, err := o.tidy(names); err != nil {
 		return nil, err
 	}
-	x.segments = o.segments
+	x.segments, x.snapshots = o.segments, o.log.snapshots
 	learned := epochs(nil)
 	for _, s := range x.segments {
 		w, why, err := x.walk(s, learned)

@@ -23,16 +23,26 @@ type Config struct {
 	// Zero means 4 KiB.
 	IndexInterval int
 
-	// MaxBatchBytes is how many bytes of records a batch may hold.
+	// MaxBatchBytes is how many bytes of records a batch may hold, as they are stored.
+	// What compressed ones inflate to, [MaxInflatedBytes] bounds.
 	//
 	// Zero means 1 MiB; above 1 GiB means 1 GiB.
 	MaxBatchBytes int
 
-	// TailBytes is how much of the end is kept in memory for readers. What is
-	// appended at once and longer than half of it is not kept.
+	// Memory is where the newest batches are kept for readers, among those of all
+	// logs that share it. What is appended at once and longer than half of it, or
+	// than 512 KiB, is not kept, unless that takes no copy; see [Log.Replicate].
 	//
-	// Zero means 1 MiB.
-	TailBytes int
+	// Nil means 1 MiB for this log alone.
+	Memory *Memory
+
+	// ZerosAhead bounds the zeros that are kept written behind the last batch of a
+	// log that is flushed often and little, so that a flush need not make its file
+	// grow. Other logs have none, nor has one that was closed.
+	//
+	// Zero means 4 MiB; below zero there are none, which suits a disk whose Sync
+	// costs nothing, such as a [MemFS].
+	ZerosAhead int64
 
 	// Flushes bounds the syncs in flight at once, among all logs that share it.
 	//
@@ -62,8 +72,14 @@ func (c Config) withDefaults() Config {
 	if c.MaxBatchBytes <= 0 {
 		c.MaxBatchBytes = 1 << 20
 	}
-	if c.TailBytes <= 0 {
-		c.TailBytes = 1 << 20
+	if c.Memory == nil {
+		c.Memory = NewMemory(memoryBytes)
+	}
+	switch {
+	case c.ZerosAhead == 0:
+		c.ZerosAhead = zerosBytes
+	case c.ZerosAhead < 0:
+		c.ZerosAhead = 0
 	}
 	if c.Now == nil {
 		c.Now = time.Now
@@ -78,6 +94,7 @@ type Log struct {
 	fsys FS
 	dir  string
 	cfg  Config
+	view bool // see View
 
 	// start, end and flushed bound what the log holds; flushed is at most end.
 	// They are written under mu and read anywhere.
@@ -95,12 +112,17 @@ type Log struct {
 	saved    epochs              // what the epoch checkpoint holds
 	unsaved  bool                // state.epochs differs from saved
 	unsynced bool                // the directory has names that were not synced
+	unsure   bool                // so may be the end of the active segment, as Open found it
 	head     [BatchOverhead]byte // room for the header of the batch being appended
 
 	place flushPlace // of the flushed end; whoever holds state.busy uses it
 	slots *slots     // nil until the first batch; whoever holds state.busy uses it
 
 	bounds bounds // what the file has; whoever holds state.busy uses it
+
+	producers *producers
+	snapshots []Offset // of producers; whoever holds state.busy uses it
+	synced    Offset   // the newest of them that is on the disk; -1: none is known to be
 }
 
 // A state is what the writer and the readers of a log share.
@@ -110,10 +132,13 @@ type state struct {
 	tail     tail
 	hints    hints
 	warm     *segment    // the sealed segment whose file stays open
+	habit    flushHabit  // how the log is flushed
+	writing  bool        // an append is under way
 	cuts     int         // rises when a cut begins: what was read before it may be false
 	busy     bool        // somebody flushes, cuts or closes; others wait
 	next     *flushGroup // waits for its turn to flush; nil: nobody does
 	unsealed bool        // there may be full segments without a seal
+	due      []producersDue
 	closed   bool
 	err      error // final
 }
@@ -238,20 +263,40 @@ func (l *Log) Close() error {
 		return nil
 	}
 	l.state.closed = true
+	trimmed := l.trimming(failed)
 	files := l.retire(l.state.segments)
-	l.state.tail = tail{}
+	l.state.tail.clear(true)
 	l.state.busy = l.state.busy && failed
 	l.changed.Broadcast()
 	l.mu.Unlock()
+	if trimmed != nil {
+		err = errors.Join(err, trimmed.file.Truncate(trimmed.size), trimmed.file.Sync())
+		l.done(trimmed)
+	}
 	if l.slots != nil {
 		files = append(files, l.slots.file)
 	}
 	return errors.Join(err, closeAll(files))
 }
 
+// trimming returns the active segment, pinned, if it has zeros behind it that are
+// to go with the log. While an append is under way they stay: a cut might take a
+// half of it, which would look like a loss. l.mu is held.
+func (l *Log) trimming(failed bool) *segment {
+	a := l.active
+	if a == nil || a.ahead <= a.size || failed || l.state.writing {
+		return nil
+	}
+	a.pin()
+	return a
+}
+
 // settle leaves the disk as recovery likes it best: nothing to scan.
 func (l *Log) settle() error {
 	if err := l.flushOnce(); err != nil || l.slots == nil {
+		return err
+	}
+	if err := l.saveProducers(true); errors.Is(err, ErrFailed) {
 		return err
 	}
 	if err := l.mark(true); err != nil {
@@ -308,6 +353,35 @@ func (l *Log) syncDir() error {
 	}
 	l.unsynced = false
 	return nil
+}
+
+// syncFound makes durable where the last segment ended when it was opened. A
+// process that died within a cut may have left that to the page cache: then what
+// was cut would come back, behind what is written now or in front of it.
+func (l *Log) syncFound() error {
+	if a := l.active; l.unsure && a != nil {
+		file, err := l.hold(a)
+		if err != nil {
+			return err
+		}
+		defer l.done(a)
+		if err := file.Sync(); err != nil {
+			return l.fail(err)
+		}
+	}
+	l.unsure = false
+	return nil
+}
+
+// hold returns the file of the active segment, which Close leaves open until done.
+func (l *Log) hold(s *segment) (File, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if err := l.state.usable(); err != nil {
+		return nil, err
+	}
+	s.pin()
+	return s.file, nil
 }
 
 // setEpochs replaces the cache.

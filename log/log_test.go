@@ -1,8 +1,10 @@
 package log_test
 
 import (
+	"encoding/binary"
 	"errors"
 	"fmt"
+	"hash/crc32"
 	"math/rand"
 	"path/filepath"
 	"sync"
@@ -79,7 +81,7 @@ func TestLogIsAsTheModelHasIt(t *testing.T) {
 				require.NoError(t, err)
 				for range 300 {
 					require.NoError(t, w.step())
-					w.check(false)
+					w.check(done)
 				}
 				require.NoError(t, w.log.Close())
 			})
@@ -155,18 +157,42 @@ func TestAFlippedBitBelowTheFlushedEndIsReportedAndNothingIsCut(t *testing.T) {
 	}
 }
 
+// newerSlots has both slots of the flushed end say that they are of version 2.
+func newerSlots(d *logtest.Disk) error {
+	f, err := d.Open("d/flushed")
+	if err != nil {
+		return err
+	}
+	for _, at := range []int64{0, 512} {
+		b := make([]byte, 64)
+		if _, err := f.ReadAt(b, at); err != nil {
+			return err
+		}
+		b[5] = 2
+		binary.BigEndian.PutUint32(b[60:], crc32.Checksum(b[:60], crc32.MakeTable(crc32.Castagnoli)))
+		if _, err := f.WriteAt(b, at); err != nil {
+			return err
+		}
+	}
+	return f.Close()
+}
+
 func TestDamageOfTheSmallFiles(t *testing.T) {
 	for name, c := range map[string]struct {
 		damage func(d *logtest.Disk) error
 		want   error
 	}{
-		"no checkpoint":      {func(d *logtest.Disk) error { return d.Remove("d/leader-epoch-checkpoint") }, log.ErrCorrupt},
-		"a bad checkpoint":   {func(d *logtest.Disk) error { return d.FlipBit("d/leader-epoch-checkpoint", 20, 0) }, log.ErrCorrupt},
-		"a newer checkpoint": {func(d *logtest.Disk) error { return d.FlipBit("d/leader-epoch-checkpoint", 5, 1) }, log.ErrNewer},
-		"no flushed end":     {func(d *logtest.Disk) error { return d.Remove("d/flushed") }, log.ErrCorrupt},
-		"a newer flushed end": {func(d *logtest.Disk) error {
-			return errors.Join(d.FlipBit("d/flushed", 5, 1), d.FlipBit("d/flushed", 517, 1))
+		"no checkpoint":    {func(d *logtest.Disk) error { return d.Remove("d/leader-epoch-checkpoint") }, log.ErrCorrupt},
+		"a bad checkpoint": {func(d *logtest.Disk) error { return d.FlipBit("d/leader-epoch-checkpoint", 20, 0) }, log.ErrCorrupt},
+		"a newer checkpoint": {func(d *logtest.Disk) error {
+			return log.WriteFile(d, "d/leader-epoch-checkpoint", 0x534C4543, 2, []byte("what a later version has there"))
 		}, log.ErrNewer},
+		"a bad version of the checkpoint": {func(d *logtest.Disk) error { return d.FlipBit("d/leader-epoch-checkpoint", 5, 1) }, log.ErrCorrupt},
+		"no flushed end":                  {func(d *logtest.Disk) error { return d.Remove("d/flushed") }, log.ErrCorrupt},
+		"a newer flushed end":             {newerSlots, log.ErrNewer},
+		"a bad version of the flushed end": {func(d *logtest.Disk) error {
+			return errors.Join(d.FlipBit("d/flushed", 5, 1), d.FlipBit("d/flushed", 517, 1))
+		}, log.ErrCorrupt},
 		"bad slots": {func(d *logtest.Disk) error {
 			return errors.Join(d.FlipBit("d/flushed", 20, 1), d.FlipBit("d/flushed", 532, 1))
 		}, log.ErrCorrupt},

@@ -24,7 +24,8 @@ type Recovery struct {
 // Batches above the recovery point are checked. From the first bad one on, what
 // lies at or above the flushed end is cut; below it, the error is a
 // [*CorruptError] and nothing is touched; see [Repair]. A file of a later version
-// is [ErrNewer].
+// is [ErrNewer]. A sync that failed is [ErrFailed]: then another Open of this process
+// would take for durable what is not.
 //
 // Open does not lock the directory. Who cannot be sure to be alone with it calls
 // [LockDir] before, and unlocks after [Log.Close].
@@ -50,28 +51,34 @@ func Open(fsys FS, dir string, cfg Config) (*Log, Recovery, error) {
 // batches are not whole yet, the log ends before them. Calls that would write return
 // [ErrReadOnly].
 //
-// If the other process cuts or removes what View or a later Read is looking at,
+// If the other process cuts, compacts or removes what View or a later Read is looking at,
 // they may return a [*CorruptError] or fs.ErrNotExist; then call View again.
 func View(fsys FS, dir string, cfg Config) (*Log, Recovery, error) {
+	l := newLog(fsys, dir, cfg)
+	l.view, l.state.err = true, ErrReadOnly
+	// Before the names: a flushed end may name none but segments that are among them.
+	// What is wrong with it is found again.
+	l.slots, _ = openSlots(fsys, dir, l.cfg.Now())
 	names, err := fsys.ReadDir(dir)
 	if err != nil {
+		(&opening{log: l}).abandon()
 		return nil, Recovery{}, err
 	}
-	l := newLog(fsys, dir, cfg)
-	l.state.err = ErrReadOnly
 	return l.recover(&opening{log: l, view: true, recovery: Recovery{CutAt: -1}}, names)
 }
 
 func newLog(fsys FS, dir string, cfg Config) *Log {
 	l := &Log{fsys: fsys, dir: dir, cfg: cfg.withDefaults()}
 	l.changed.L = &l.mu
+	l.state.tail.memory = l.cfg.Memory
+	l.producers, l.synced = newProducers(), -1
 	return l
 }
 
 func (l *Log) recover(o *opening, names []string) (*Log, Recovery, error) {
 	if err := o.run(names); err != nil {
 		o.abandon()
-		return nil, Recovery{}, err
+		return nil, Recovery{}, l.failFinal(err)
 	}
 	return l, o.recovery, nil
 }
@@ -86,8 +93,12 @@ const (
 )
 
 // Reported says that those who count on this log know that a recovery has cut
-// bytes: later ones report a loss of their own alone. It overlaps anything.
+// bytes: later ones report a loss of their own alone. On a [View] it is
+// [ErrReadOnly]. It overlaps anything.
 func (l *Log) Reported() error {
+	if l.view {
+		return ErrReadOnly
+	}
 	err := l.fsys.Remove(filepath.Join(l.dir, lostFile))
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil
@@ -123,6 +134,7 @@ type opening struct {
 	noEpochs error
 	bytes    bool // some segment has bytes that are not zeros
 	touched  bool // files were changed
+	produced bool // a batch behind the recovery point has a producer
 }
 
 func (o *opening) abandon() {
@@ -143,6 +155,11 @@ func (o *opening) run(names []string) error {
 		return err
 	}
 	l.removed.Store(int64(l.bounds.removed))
+	if l.bounds != (bounds{horizon: noHorizon}) && !o.view {
+		if err := o.durable(); err != nil {
+			return err
+		}
+	}
 	known, err := o.tidy(names)
 	if err != nil {
 		return err
@@ -150,6 +167,9 @@ func (o *opening) run(names []string) error {
 	if l.bounds.reset {
 		if err := o.reset(); err != nil {
 			return err
+		}
+		if o.view {
+			return nil // Close closes the flushed end
 		}
 		known = true
 	}
@@ -193,11 +213,25 @@ func (o *opening) reset() error {
 		return err
 	}
 	l.slots = w // nil: it is made anew
-	if err := l.finishReset(old); err != nil {
+	err = l.finishReset(old)
+	if err != nil && l.active != nil {
+		err = errors.Join(err, l.active.close())
+	}
+	if err != nil {
 		return err
 	}
 	o.segments, l.state.segments = l.state.segments, nil
 	return o.segments[0].close()
+}
+
+// durable makes sure that what the directory says is not unsaid by a crash, before
+// anybody is told, or anything is removed for it: a process that died may have left
+// it unsynced.
+func (o *opening) durable() error {
+	if err := o.log.fsys.SyncDir(o.log.dir); err != nil {
+		return &syncError{err}
+	}
+	return nil
 }
 
 // readEpochs reads the checkpoint. That it cannot be used is an error later, if

@@ -77,3 +77,5 @@ func (f osFile) Size() (int64, error) {
 	}
 	return info.Size(), nil
 }
+
+func (f osFile) Sync() error { return datasync(f.File) }

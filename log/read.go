@@ -44,6 +44,7 @@ func (l *Log) readInto(buf []byte, from, upTo Offset, maxBytes int) ([]byte, err
 type reading struct {
 	segment  *segment
 	from, to Offset // to is where the segment, the log, or the caller's bound ends
+	edge     Offset // where the segment or the log ends: no batch reaches over it
 	limit    int
 	epochs   epochs
 	cuts     int
@@ -70,7 +71,7 @@ func (l *Log) plan(from, upTo Offset, maxBytes int) (reading, []byte, error) {
 		l.mu.Unlock()
 		return reading{}, nil, &RangeError{Want: from, First: start, Next: end}
 	}
-	to := min(upTo, end)
+	to, edge := min(upTo, end), end
 	if from >= to {
 		l.mu.Unlock()
 		return reading{}, nil, nil
@@ -84,11 +85,12 @@ func (l *Log) plan(from, upTo Offset, maxBytes int) (reading, []byte, error) {
 	i := findSegment(st.segments, from)
 	s := st.segments[i]
 	if i+1 < len(st.segments) {
-		to = min(to, st.segments[i+1].base)
+		edge = st.segments[i+1].base
+		to = min(to, edge)
 	}
 	s.pin()
 	r := reading{
-		segment: s, from: from, to: to, limit: maxBytes, epochs: st.epochs, cuts: st.cuts,
+		segment: s, from: from, to: to, edge: edge, limit: maxBytes, epochs: st.epochs, cuts: st.cuts,
 		pos: st.hints.find(s, from), first: from,
 	}
 	if r.pos >= 0 {
@@ -147,6 +149,9 @@ func (l *Log) readDisk(r *reading, into []byte) ([]byte, error) {
 		}
 		if err == nil {
 			err = b.Check()
+		}
+		if err == nil && b.Last() >= r.edge {
+			err = badBatch("last offset")
 		}
 		if err != nil && n == 0 {
 			return nil, place(err, r.segment.name(), r.pos, r.first)
@@ -215,20 +220,37 @@ func (l *Log) seek(r *reading, file File, size int64) error {
 	if err != nil {
 		return err
 	}
+	before, beforeFirst := pos, first
 	for {
 		b, err := sc.header(pos)
 		if err == nil {
 			err = b.fits(first, r.epochs)
 		}
 		if err != nil {
+			if cause := checkAt(sc, before); cause != nil {
+				err, pos, first = cause, before, beforeFirst // it led astray
+			}
 			return place(err, s.name(), pos, first)
 		}
 		if b.Last() >= r.from {
 			r.pos, r.first = pos, first
 			return nil
 		}
+		before, beforeFirst = pos, first
 		pos, first = pos+b.size(), b.Next()
 	}
+}
+
+// checkAt returns what is wrong with the batch at pos, as far as its own bytes tell.
+func checkAt(sc *scanner, pos int64) error {
+	b, err := sc.batch(pos)
+	if err == nil {
+		err = b.Check()
+	}
+	if damaged(err) {
+		return err
+	}
+	return nil
 }
 
 // anchor returns a batch at or before r.from, by the index: the first of the segment

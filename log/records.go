@@ -3,19 +3,17 @@ package log
 import "iter"
 
 // Records returns the records of a checked batch in order. Keys and values share
-// the memory of b; headers alone are allocated. An error ends the loop; it
-// matches [ErrCorrupt], or [ErrUnsupported] for a compressed batch.
+// the memory of b, or that into which a loop inflates a compressed batch, once;
+// headers alone are allocated. An error ends the loop; it matches [ErrCorrupt],
+// [ErrUnsupported] for a codec that is none of ours, or [ErrTooLarge] for records
+// that inflate to more than [MaxInflatedBytes].
 func (b Batch) Records() iter.Seq2[Record, error] {
 	return func(yield func(Record, error) bool) {
-		if len(b) < BatchOverhead {
-			yield(Record{}, badBatch("header"))
+		rest, err := b.section()
+		if err != nil {
+			yield(Record{}, err)
 			return
 		}
-		if b.Attributes()&attrCodec != 0 {
-			yield(Record{}, ErrUnsupported)
-			return
-		}
-		rest := []byte(b[BatchOverhead:])
 		for range b.Count() {
 			body, after, ok := cutRecord(rest)
 			if !ok {
@@ -41,6 +39,18 @@ func (b Batch) Records() iter.Seq2[Record, error] {
 			yield(Record{}, badBatch("bytes behind the last record"))
 		}
 	}
+}
+
+// section returns the encoded records of a batch. They share its memory unless it
+// is compressed. A batch without records has nothing to inflate, whatever its codec.
+func (b Batch) section() ([]byte, error) {
+	switch {
+	case len(b) < BatchOverhead:
+		return nil, badBatch("header")
+	case b.Count() == 0:
+		return b[BatchOverhead:], nil
+	}
+	return inflate(b.Compression(), b[BatchOverhead:], MaxInflatedBytes)
 }
 
 // cutRecord takes one record's body off data.

@@ -32,6 +32,8 @@ func (o *opening) scan() error {
 	t := tip{i: first, pos: int64(mark.at), next: mark.from, digest: mark.digest}
 	if o.segments[first].base == mark.from {
 		t.pos, t.digest = 0, newDigest()
+	} else if t.pos == 0 {
+		return &CorruptError{File: filepath.Base(segmentPath("", mark.from)), Offset: mark.from, Reason: "missing"}
 	}
 	o.bytes = t.pos > 0 || first > 0
 	from := t
@@ -105,8 +107,9 @@ func (o *opening) openSegment(s *segment) error {
 // followSegment moves t to the end of the good batches of one segment.
 func (o *opening) followSegment(s *segment, t *tip) error {
 	if t.pos > s.size {
-		t.pos, t.why = s.size, ErrShort
-		return nil
+		// All below the recovery point was flushed. To go on would be to append where
+		// the offsets are not.
+		return &CorruptError{File: s.name(), At: s.size, Offset: t.next, Reason: "the file ends before the recovery point"}
 	}
 	s.index = index{loaded: true, whole: true}
 	if t.pos > 0 { // below the recovery point the files know best
@@ -126,7 +129,7 @@ func (o *opening) followSegment(s *segment, t *tip) error {
 			s.digest = t.digest
 			return o.judge(&w.scanner, t, err)
 		}
-		o.bytes = true
+		o.bytes, o.produced = true, o.produced || b.ProducerID() >= 0
 		s.index.note(int64(b.Last()-s.base), at, w.digest, o.log.cfg.IndexInterval)
 		o.recovery.Scanned += int64(len(b))
 	}
@@ -206,25 +209,34 @@ func (o *opening) cut(t tip) error {
 	if s.size == t.pos {
 		return nil
 	}
-	// Zeros may stay away from the disk for now: they come back as zeros.
+	if !t.rest {
+		s.size, s.ahead = t.pos, s.size // the log goes on in its zeros
+		return nil
+	}
 	s.size = t.pos
-	if err := s.file.Truncate(t.pos); err != nil || !t.rest {
+	if err := s.file.Truncate(t.pos); err != nil {
 		return err
 	}
-	return s.file.Sync()
+	if err := s.file.Sync(); err != nil {
+		return &syncError{err}
+	}
+	return nil
 }
 
 // complete fills in the log. What was scanned above the flushed end may lie in
 // the page cache alone, so it is synced before it is called flushed; and so may
-// the name of an empty segment, which a reset leaves.
+// the name of an empty segment, which a reset leaves, and the cut of a recovery that
+// died within it, whose loss would else be found, and reported, again.
 func (o *opening) complete(from, t tip, mark slot) error {
 	l := o.log
-	if t.next > mark.end || t.next == o.segments[0].base || o.touched {
+	l.unsure = true
+	if t.next > mark.end || t.next == o.segments[0].base || o.touched || o.recovery.Lost {
+		l.unsure = false
 		l.cfg.Flushes.enter()
 		defer l.cfg.Flushes.leave()
 		for _, s := range o.segments[from.i : t.i+1] {
 			if err := s.file.Sync(); err != nil {
-				return err
+				return &syncError{err}
 			}
 		}
 		l.unsynced = true
@@ -240,12 +252,30 @@ func (o *opening) complete(from, t tip, mark slot) error {
 	l.saved, l.unsaved, l.unsynced = o.epochs, true, true
 	o.take(t)
 	if o.noEpochs == nil {
-		l.setEpochs(o.epochs.truncateStart(o.segments[0].base).truncateEnd(t.next))
+		l.setEpochs(o.epochs.truncateEnd(t.next).truncateStart(o.segments[0].base))
+	}
+	if err := o.recall(mark); err != nil {
+		return err
 	}
 	active := o.segments[t.i]
 	l.place = flushPlace{end: t.next, segment: active, pos: t.pos, digest: t.digest}
 	if t.next > mark.end {
 		return l.mark(false)
+	}
+	return nil
+}
+
+// recall learns who has written to the log.
+func (o *opening) recall(mark slot) error {
+	l := o.log
+	if err := l.cutSnapshots(l.End()); err != nil {
+		return err
+	}
+	switch {
+	case mark.producers:
+		return l.recallProducers(-1)
+	case o.produced:
+		return l.recallProducers(mark.from)
 	}
 	return nil
 }

@@ -2,6 +2,7 @@ package log
 
 import (
 	"errors"
+	"fmt"
 	"io"
 	"io/fs"
 	"path/filepath"
@@ -20,19 +21,24 @@ const damagedSuffix = ".damaged"
 
 // Repair makes a damaged log usable again, by giving up what is damaged and all that
 // lies behind it, which may have been acknowledged: so nobody calls it but on
-// purpose. What is given up is set aside in files of that directory, not removed. It
+// purpose. What is given up is set aside in files of that directory, each with a name
+// of its own, not removed. It
 // is for a log of which there is no other copy; elsewhere, a copy is made anew from
 // a peer.
 //
 // A checkpoint of epochs, bounds or a flushed end that is damaged is made again from
 // the batches. The log counts as one that has lost something, see [Recovery], until
-// [Log.Reported]. A log without damage is left alone. After a crash within it the log
+// [Log.Reported]. A log without damage is left alone, as is one whose [Log.Reset] was
+// cut short, which Open completes. After a crash within it the log
 // is damaged still, or repaired. Nobody else may have the directory open; see
 // [LockDir].
 func Repair(fsys FS, dir string, cfg Config) (Repairs, error) {
 	x, err := inspect(fsys, dir)
 	if err != nil {
 		return Repairs{}, err
+	}
+	if x.bounds.reset {
+		return Repairs{End: x.bounds.start}, nil // Open goes on with that
 	}
 	n := x.sound()
 	whole := n == len(x.segments) && (n == 0 || x.walks[n-1].next >= x.flushed() && !x.missingFront())
@@ -88,26 +94,53 @@ func (r *repair) run() error {
 func (r *repair) setAside(last *segment, w *walk) error {
 	for i := len(r.segments) - 1; i >= r.n; i-- {
 		s := r.segments[i]
-		if err := r.fsys.Rename(s.path, s.path+damagedSuffix); err != nil {
+		aside, err := r.aside(s)
+		if err != nil {
 			return err
 		}
-		r.Aside = append(r.Aside, s.name()+damagedSuffix)
+		if err := r.fsys.Rename(s.path, aside); err != nil {
+			return err
+		}
+		r.Aside = append(r.Aside, filepath.Base(aside))
 		for _, name := range []string{s.sealPath(), s.indexPath(), s.timesPath()} {
-			if err := r.fsys.Remove(name); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			if err := ignoreAbsent(r.fsys.Remove(name)); err != nil {
 				return err
 			}
 		}
 	}
 	if w.pos < w.size {
-		if err := copyFile(r.fsys, last.path, last.path+damagedSuffix); err != nil {
+		aside, err := r.aside(last)
+		if err != nil {
 			return err
 		}
-		r.Aside = append(r.Aside, last.name()+damagedSuffix)
+		if err := copyFile(r.fsys, last.path, aside); err != nil {
+			return err
+		}
+		r.Aside = append(r.Aside, filepath.Base(aside))
 	}
-	if err := r.fsys.Remove(last.sealPath()); err != nil && !errors.Is(err, fs.ErrNotExist) {
+	if err := ignoreAbsent(r.fsys.Remove(last.sealPath())); err != nil {
 		return err
 	}
 	return r.fsys.SyncDir(r.dir)
+}
+
+// aside returns a name for what is given up of a segment, which no earlier repair has
+// taken.
+func (r *repair) aside(s *segment) (string, error) {
+	name := s.path + damagedSuffix
+	for n := 2; ; n++ {
+		f, err := r.fsys.Open(name)
+		if errors.Is(err, fs.ErrNotExist) {
+			return name, nil
+		}
+		if err != nil {
+			return "", err
+		}
+		if err := f.Close(); err != nil {
+			return "", err
+		}
+		name = fmt.Sprintf("%s%s.%d", s.path, damagedSuffix, n)
+	}
 }
 
 // mend writes the small files that were damaged, and the flushed end last: while it
@@ -117,7 +150,8 @@ func (r *repair) mend(last *segment, w *walk) error {
 		return WriteFile(r.fsys, filepath.Join(r.dir, name), magic, version, b)
 	}
 	b := r.bounds
-	if r.badBounds != nil || b.start > r.End || r.missingFront() {
+	b.cleaned = min(b.cleaned, r.End) // what is written behind it was seen by no compaction
+	if r.badBounds != nil || b != r.bounds || b.start > r.End || r.missingFront() {
 		b.start = min(max(b.start, r.segments[0].base), r.End)
 		if r.badBounds != nil {
 			b.removed = r.End // nothing is known of tombstones: whoever lags begins anew
@@ -139,6 +173,7 @@ func (r *repair) mend(last *segment, w *walk) error {
 	if w.pos == 0 {
 		s = startSlot(last.base)
 	}
+	s.producers = r.End > 0 // there may be some below
 	return r.mark(s)
 }
 

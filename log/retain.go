@@ -1,6 +1,11 @@
 package log
 
-import "time"
+import (
+	"errors"
+	"io/fs"
+	"math"
+	"time"
+)
 
 // A Retention says how much of a log is kept. Whole segments leave, oldest first.
 type Retention struct {
@@ -68,7 +73,9 @@ func (l *Log) survey() (segments []*segment, sizes, times []int64, err error) {
 }
 
 // describe returns the bytes of a segment and its digest, which a seal tells of one
-// that was not read.
+// that was not read. Of a damaged one the latest time is not known, and taken for as
+// late as can be: it does not expire by its age, and who looks for a time looks into
+// it, and hears of the damage.
 func (l *Log) describe(s *segment) (size int64, d digest, err error) {
 	l.mu.Lock()
 	if s.digested || s.dead {
@@ -79,6 +86,9 @@ func (l *Log) describe(s *segment) (size int64, d digest, err error) {
 	l.mu.Unlock()
 	defer l.done(s)
 	file, size, err := l.open(s)
+	if l.gone(s, err) {
+		return 0, newDigest(), nil
+	}
 	if err != nil {
 		return 0, digest{}, err
 	}
@@ -97,7 +107,18 @@ func (l *Log) describe(s *segment) (size int64, d digest, err error) {
 	if found != nil && l.state.cuts == cuts && !s.digested {
 		s.digest, s.digested, s.seal = found.digest, true, found
 	}
-	return size, s.digest, nil
+	d = s.digest
+	if !s.digested {
+		d.maxTime = math.MaxInt64
+	}
+	return size, d, nil
+}
+
+// gone tells whether an error is no more than that a segment was removed meanwhile.
+func (l *Log) gone(s *segment, err error) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return s.dead && errors.Is(err, fs.ErrNotExist)
 }
 
 // Size returns the bytes of all batches. It overlaps anything.
@@ -121,6 +142,9 @@ func (l *Log) Roll() error {
 	err := l.state.usable()
 	l.mu.Unlock()
 	if err != nil {
+		return err
+	}
+	if err := l.syncFound(); err != nil {
 		return err
 	}
 	return l.roll()
@@ -150,6 +174,10 @@ func (l *Log) DeleteBefore(off Offset) error {
 	// A crash must find a log that reaches to its start, and a recovery point in a
 	// segment that is there.
 	if err := l.settle(); err != nil {
+		return err
+	}
+	// What is removed tells nobody any more who wrote it.
+	if err := l.saveProducers(true); err != nil {
 		return err
 	}
 	b := l.bounds
@@ -203,6 +231,7 @@ func (l *Log) dropBelow(start Offset) error {
 	gone := st.segments[:n]
 	st.segments = st.segments[n:]
 	st.hints = hints{}
+	st.tail.forget(start)
 	if st.warm != nil && st.warm.base < start {
 		st.warm = nil
 	}
@@ -212,6 +241,10 @@ func (l *Log) dropBelow(start Offset) error {
 		return nil
 	}
 	_ = closeAll(files) // nothing was written through them
+	// The newest segment may have a name that no sync covers yet.
+	if err := l.fsys.SyncDir(l.dir); err != nil {
+		return l.fail(err)
+	}
 	for _, s := range gone {
 		if err := l.removeFiles(s); err != nil {
 			return err // the next Open removes what is left

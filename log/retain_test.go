@@ -16,7 +16,7 @@ import (
 )
 
 // smallSegments hold about eight of the batches that timed makes.
-var smallSegments = log.Config{SegmentBytes: 800, IndexInterval: 150, TailBytes: 300}
+var smallSegments = log.Config{SegmentBytes: 800, IndexInterval: 150, Memory: log.NewMemory(300)}
 
 // timed makes a batch of records with these times and values that tell them.
 func timed(times ...int64) log.Batch {
@@ -213,7 +213,7 @@ func TestReadersGoOnWhileTheirSegmentIsRemoved(t *testing.T) {
 				if err == nil && len(data) == 0 && at < l.Start() {
 					continue
 				}
-				if r, ok := err.(*log.RangeError); ok && r.Want < l.Start() { //nolint:errorlint // as it is returned
+				if r, ok := err.(*log.RangeError); ok && r.Want < l.Start() {
 					continue
 				}
 				if err != nil {

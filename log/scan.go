@@ -1,6 +1,7 @@
 package log
 
 import (
+	"bytes"
 	"errors"
 	"io"
 )
@@ -73,10 +74,12 @@ func (sc *scanner) zeros(pos int64) (bool, error) {
 		if err != nil {
 			return false, err
 		}
-		for _, c := range b {
-			if c != 0 {
+		for rest := b; len(rest) > 0; {
+			n := min(len(rest), len(zeros))
+			if !bytes.Equal(rest[:n], zeros[:n]) {
 				return false, nil
 			}
+			rest = rest[n:]
 		}
 		pos += int64(len(b))
 	}

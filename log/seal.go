@@ -136,16 +136,23 @@ func (l *Log) sealFull() error {
 	}
 	l.state.unsealed = false
 	l.mu.Unlock()
+	var failed error
 	for _, s := range full {
-		err := l.sealOne(s)
+		err := failed
+		if err == nil {
+			err = l.sealOne(s)
+		}
 		l.done(s)
 		if final(err) {
-			return l.fail(err)
+			failed = err
 		}
 		l.mu.Lock()
 		s.sealed = err == nil
 		l.state.unsealed = l.state.unsealed || err != nil
 		l.mu.Unlock()
+	}
+	if failed != nil {
+		return l.fail(failed)
 	}
 	return nil
 }
@@ -181,6 +188,6 @@ func (l *Log) sealOne(s *segment) error {
 
 // endOf returns where a sealed segment ends: where the next one begins. The log's
 // mutex is held.
-func (st *state) endOf(s *segment) Offset {
-	return st.segments[findSegment(st.segments, s.base)+1].base
+func (s *state) endOf(sealed *segment) Offset {
+	return s.segments[findSegment(s.segments, sealed.base)+1].base
 }

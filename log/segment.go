@@ -19,6 +19,9 @@ type segment struct {
 	refs int   // calls that use file now
 	dead bool  // removed, or the log is closed: the last user closes file
 	size int64 // bytes of batches; -1 for a sealed one that was not opened yet
+	// ahead is where the zeros end that follow the batches; at most size: there
+	// are none.
+	ahead int64
 	// dirty: it has bytes that no Sync covers.
 	dirty bool
 	index index

@@ -18,7 +18,7 @@ import (
 //
 //	byte   0       4     6     8              16
 //	       +-------+-----+-----+---------------+
-//	       | magic | ver |zero | sequence      |
+//	       | magic | ver |flags| sequence      |
 //	       +-------+-----+-----+---------------+
 //	byte  16              24              32      36      40
 //	      +---------------+---------------+-------+-------+
@@ -30,13 +30,16 @@ import (
 //	      +---------------+-------+-------+-------+-------+
 //
 //	magic     uint32  0x53464C53, "SFLS"
-//	ver       uint16  1; a reader refuses a greater one, before it looks at the crc
-//	zero      uint16  must be 0; kept for later versions
+//	ver       uint16  1; a reader refuses a greater one, of which the crc holds. That
+//	                  stays where it is, so that a damaged version is no later one
+//	flags     uint16  bit 0: the log may know of producers below the recovery point,
+//	                  see snapshot.go; the rest must be 0
 //	sequence  uint64  from 1, rising with each write; even in slot 0, odd in slot 1
 //	end       int64   flushed end: every batch below it was synced before the write
 //	from      int64   recovery point: the offset at which recovery begins to scan,
 //	                  at most end, and within 4 MiB of it
-//	at        uint32  byte position of that offset in its segment
+//	at        uint32  byte position of that offset in its segment, or where the one
+//	                  before ends if a new one has begun there
 //	heads, maxTime, maxAt  as in a seal, for the batches of that segment below it
 //	entries   uint32  CRC-32C of the entries of its .index file below it
 //	times     uint32  CRC-32C of the entries of its .timeindex file below it
@@ -68,6 +71,7 @@ type slot struct {
 	sequence  uint64
 	end, from Offset
 	at        uint32
+	producers bool      // there may be some below from
 	digest    digest    // of the segment, below from
 	sums      indexSums // the checksums alone: of its index, below from
 }
@@ -76,7 +80,7 @@ func appendSlot(b []byte, s slot) []byte {
 	n := len(b)
 	b = binary.BigEndian.AppendUint32(b, slotMagic)
 	b = binary.BigEndian.AppendUint16(b, slotVersion)
-	b = binary.BigEndian.AppendUint16(b, 0)
+	b = binary.BigEndian.AppendUint16(b, s.flags())
 	b = binary.BigEndian.AppendUint64(b, s.sequence)
 	b = binary.BigEndian.AppendUint64(b, uint64(s.end))
 	b = binary.BigEndian.AppendUint64(b, uint64(s.from))
@@ -89,12 +93,24 @@ func appendSlot(b []byte, s slot) []byte {
 	return binary.BigEndian.AppendUint32(b, checksum(b[n:]))
 }
 
+const slotProducers = 1
+
+func (s slot) flags() uint16 {
+	if s.producers {
+		return slotProducers
+	}
+	return 0
+}
+
 // errNoSlot says that a slot holds nothing to go by: it is torn, or was never
 // written.
 var errNoSlot = errors.New("log: no valid slot")
 
 func parseSlot(b []byte) (slot, error) {
 	if len(b) < slotSize || binary.BigEndian.Uint32(b) != slotMagic {
+		return slot{}, errNoSlot
+	}
+	if binary.BigEndian.Uint32(b[slotCRC:]) != checksum(b[:slotCRC]) {
 		return slot{}, errNoSlot
 	}
 	if binary.BigEndian.Uint16(b[4:]) > slotVersion {
@@ -108,8 +124,9 @@ func parseSlot(b []byte) (slot, error) {
 		digest:   digest{binary.BigEndian.Uint32(b[36:]), int64(binary.BigEndian.Uint64(b[40:])), int32(binary.BigEndian.Uint32(b[48:]))},
 		sums:     indexSums{entriesCRC: binary.BigEndian.Uint32(b[52:]), timesCRC: binary.BigEndian.Uint32(b[56:])},
 	}
-	if binary.BigEndian.Uint32(b[slotCRC:]) != checksum(b[:slotCRC]) || binary.BigEndian.Uint16(b[6:]) != 0 ||
-		s.sequence == 0 || s.from < 0 || s.end < s.from {
+	flags := binary.BigEndian.Uint16(b[6:])
+	s.producers = flags&slotProducers != 0
+	if flags != s.flags() || s.sequence == 0 || s.from < 0 || s.end < s.from {
 		return slot{}, errNoSlot
 	}
 	return s, nil

@@ -1,113 +1,190 @@
 package log
 
-// A tail keeps the newest batches in memory, so that followers and readers at the
-// end make no system call. What was handed out stays true: a chunk of which
-// somebody may hold a part is never written again, and the garbage collector
-// frees it. A chunk that nobody has read is filled anew, which spares the page
-// faults of fresh memory: without readers, they take longer than the write.
-type tail struct {
-	chunks []chunk // oldest first; a hole is where a run was too large to keep
-	held   int     // capacity of all chunks
-	grow   int     // capacity of the next one
-}
-
-// A chunk is a run of batches of one segment.
-type chunk struct {
-	segment    *segment
-	pos        int64 // of buf[0] in the segment
-	first, end Offset
-	buf        []byte
-	lent       bool // somebody may hold a part of buf
-}
-
-const (
-	firstChunk = 4 << 10
-	tailShare  = 2 // a run longer than the budget by this is not kept
+import (
+	"slices"
+	"sort"
+	"sync"
 )
 
+// A tail is what a Memory keeps of one log: its newest batches, but for what was
+// too large.
+type tail struct {
+	memory *Memory
+
+	mu     sync.Mutex // guards all below, and the chunks; see Memory.mu for the order
+	chunks []*chunk   // oldest first; a hole is where a run was too large to keep
+	grow   int        // capacity of the next one
+	closed bool       // it takes no more
+}
+
 // room returns n bytes behind the last batch, which are not part of the tail
-// before extend. It keeps within budget, but for what it returns. l.mu is held.
-func (t *tail) room(s *segment, pos int64, first Offset, n, budget int) []byte {
-	if i := len(t.chunks) - 1; i >= 0 {
-		c := &t.chunks[i]
-		if free := c.buf[len(c.buf):cap(c.buf)]; len(free) >= n && c.segment == s && c.pos+int64(len(c.buf)) == pos {
+// before extend, nor if the log was closed. One call at a time.
+func (t *tail) room(s *segment, pos int64, first Offset, n int) []byte {
+	t.mu.Lock()
+	if c := t.last(); c != nil && !c.borrowed && c.segment == s && c.pos+int64(len(c.buf)) == pos {
+		if free := c.buf[len(c.buf):cap(c.buf)]; len(free) >= n {
+			c.filling = true
+			t.mu.Unlock()
 			return free[:n:n]
 		}
 	}
-	size := max(n, min(max(t.grow, firstChunk), max(budget/4, firstChunk)))
+	size := max(n, min(max(t.grow, firstChunk), largestChunk, max(t.memory.budget/chunkShare, firstChunk)))
 	t.grow = 2 * size
-	var buf []byte
-	drop := 0
-	for drop < len(t.chunks) && t.held+size > budget {
-		c := &t.chunks[drop]
-		t.held -= cap(c.buf)
-		if !c.lent && cap(c.buf) >= size && cap(c.buf) > cap(buf) {
-			buf = c.buf[:0]
-		}
-		drop++
+	t.mu.Unlock()
+
+	c := t.memory.reserve(size, true)
+	if c.buf == nil {
+		c.buf = make([]byte, 0, size)
 	}
-	if buf == nil {
-		buf = make([]byte, 0, size)
-	}
-	kept := copy(t.chunks, t.chunks[drop:])
-	clear(t.chunks[kept:])
-	t.chunks = append(t.chunks[:kept], chunk{segment: s, pos: pos, first: first, end: first, buf: buf})
-	t.held += cap(buf)
-	return buf[:n:n]
+	c.run = run{segment: s, pos: pos, first: first, end: first, buf: c.buf[:0]}
+	t.push(c)
+	return c.buf[:n:n]
 }
 
-// extend makes the n bytes that room returned last part of the tail.
+// borrow makes data, which never changes, the room behind the last batch. One
+// call at a time, of it and of room.
+func (t *tail) borrow(s *segment, pos int64, first Offset, data []byte) {
+	c := t.memory.reserve(len(data), false)
+	c.run = run{segment: s, pos: pos, first: first, end: first, buf: data[:0:len(data)]}
+	c.borrowed = true
+	t.push(c)
+}
+
+// push adds a chunk for which memory was reserved, unless the log was closed.
+func (t *tail) push(c *chunk) {
+	m := t.memory
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.closed {
+		m.held -= c.held
+		return
+	}
+	if last := t.last(); last != nil && last.touched { // no more from now on: this is its place for good
+		last.touched = false
+		last.unlink()
+		m.link(last)
+	}
+	c.tail, c.filling, c.touched = t, true, false
+	t.chunks = append(t.chunks, c)
+	m.link(c)
+}
+
+// extend makes the n bytes that room or borrow set apart last part of the tail,
+// unless they had to leave it meanwhile.
 func (t *tail) extend(n int, end Offset) {
-	c := &t.chunks[len(t.chunks)-1]
-	c.buf, c.end = c.buf[:len(c.buf)+n], end
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if c := t.last(); c != nil && c.filling {
+		c.buf, c.end = c.buf[:len(c.buf)+n], end
+		c.filling, c.touched = false, true
+	}
 }
 
-// lend returns the chunk that holds off, for a reader to keep.
-func (t *tail) lend(off Offset) (chunk, bool) {
-	for i := len(t.chunks) - 1; i >= 0; i-- {
-		if c := &t.chunks[i]; c.first <= off {
-			held := off < c.end
-			c.lent = c.lent || held
-			return *c, held
-		}
+// last returns the newest chunk; t.mu is held.
+func (t *tail) last() *chunk {
+	if n := len(t.chunks); n > 0 {
+		return t.chunks[n-1]
 	}
-	return chunk{}, false
+	return nil
+}
+
+// dropOldest forgets the oldest chunk; t.mu is held. A log that has lost all of
+// them has been idle, and begins small again.
+func (t *tail) dropOldest() {
+	t.chunks = slices.Delete(t.chunks, 0, 1)
+	if len(t.chunks) == 0 {
+		t.grow = 0
+	}
+}
+
+// lend returns the run that holds off, for a reader to keep.
+func (t *tail) lend(off Offset) (run, bool) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	i := sort.Search(len(t.chunks), func(i int) bool { return t.chunks[i].first > off }) - 1
+	if i < 0 || off >= t.chunks[i].end {
+		return run{}, false
+	}
+	t.chunks[i].lent = true
+	return t.chunks[i].run, true
 }
 
 // cut drops the batches from end on, where pos is the place of end in segment s.
 // What stays of a chunk is not appended to: somebody may hold what was cut.
 func (t *tail) cut(s *segment, pos int64, end Offset) {
-	n := len(t.chunks)
-	for n > 0 && t.chunks[n-1].first >= end {
-		n--
-		t.held -= cap(t.chunks[n].buf)
+	m := t.memory
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	for c := t.last(); c != nil && c.first >= end; c = t.last() {
+		t.dropLast()
 	}
-	clear(t.chunks[n:])
-	t.chunks = t.chunks[:n]
-	if n == 0 || t.chunks[n-1].end <= end {
+	c := t.last()
+	if c == nil || c.end <= end {
 		return
 	}
-	c := &t.chunks[n-1]
-	if keep := pos - c.pos; c.segment == s && keep > 0 && keep < int64(len(c.buf)) {
-		t.held -= cap(c.buf) - int(keep)
-		c.buf, c.end = c.buf[:keep:keep], end
+	keep := pos - c.pos
+	if c.segment != s || keep <= 0 || keep >= int64(len(c.buf)) {
+		t.dropLast()
 		return
 	}
-	t.held -= cap(c.buf)
-	t.chunks = t.chunks[:n-1]
+	c.buf, c.end, c.lent = c.buf[:keep:keep], end, true
 }
 
-// read returns whole batches of the chunk from the one that holds from on: at
-// most limit bytes, but one batch at least, all below upTo. entries is the index
-// of the segment.
-func (c chunk) read(from, upTo Offset, limit int, entries []indexEntry) []byte {
-	rest := c.buf
-	if e, ok := findEntry(entries, c.segment.base, from); ok && int64(e.position) > c.pos && int64(e.position)-c.pos < int64(len(c.buf)) {
+// dropLast forgets the newest chunk; both mutexes are held.
+func (t *tail) dropLast() {
+	n := len(t.chunks) - 1
+	c := t.chunks[n]
+	c.unlink()
+	t.memory.held -= c.held
+	t.chunks[n] = nil
+	t.chunks = t.chunks[:n]
+}
+
+// forget drops what lies below an offset as a whole: it was removed, or is another on
+// the disk.
+func (t *tail) forget(below Offset) {
+	m := t.memory
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	n := 0
+	for n < len(t.chunks) && t.chunks[n].end <= below && !t.chunks[n].filling {
+		t.chunks[n].unlink()
+		m.held -= t.chunks[n].held
+		n++
+	}
+	t.chunks = slices.Delete(t.chunks, 0, n)
+}
+
+// clear drops everything; after the last time nothing more is taken.
+func (t *tail) clear(last bool) {
+	m := t.memory
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	for len(t.chunks) > 0 {
+		t.dropLast()
+	}
+	t.grow, t.closed = 0, t.closed || last
+}
+
+// read returns whole batches of the run from the one that holds from on: at most
+// limit bytes, but one batch at least, all below upTo. entries is the index of the
+// segment.
+func (r run) read(from, upTo Offset, limit int, entries []indexEntry) []byte {
+	rest := r.buf
+	if e, ok := findEntry(entries, r.segment.base, from); ok && int64(e.position) > r.pos && int64(e.position)-r.pos < int64(len(r.buf)) {
 		// As on the disk, an entry counts if the batch is there that it names: one
 		// from an index file may be of before a cut.
-		b, _, err := SplitBatch(c.buf[int64(e.position)-c.pos:])
-		if err == nil && b.Last() == c.segment.base+Offset(e.offset) && b.First() <= b.Last() && b.First() >= c.first {
-			rest = c.buf[int64(e.position)-c.pos:]
+		b, _, err := SplitBatch(r.buf[int64(e.position)-r.pos:])
+		if err == nil && b.Last() == r.segment.base+Offset(e.offset) && b.First() <= b.Last() && b.First() >= r.first {
+			rest = r.buf[int64(e.position)-r.pos:]
 		}
 	}
 	for len(rest) > 0 {
@@ -116,7 +193,7 @@ func (c chunk) read(from, upTo Offset, limit int, entries []indexEntry) []byte {
 		}
 		rest = rest[Batch(rest).size():]
 	}
-	if c.end <= upTo && len(rest) <= limit {
+	if r.end <= upTo && len(rest) <= limit {
 		return rest[:len(rest):len(rest)]
 	}
 	n := 0

@@ -13,7 +13,7 @@ import (
 )
 
 func TestWhatWasReadIsNeverWrittenAgain(t *testing.T) {
-	l := open(t, log.NewMemFS(), "d", log.Config{TailBytes: 20 << 10})
+	l := open(t, log.NewMemFS(), "d", log.Config{Memory: log.NewMemory(20 << 10)})
 	var kept, copies [][]byte
 	for i := range 3000 {
 		appendTo(t, l, 0, fmt.Sprintf("%d %s", i, strings.Repeat("x", i%300)))
@@ -27,7 +27,7 @@ func TestWhatWasReadIsNeverWrittenAgain(t *testing.T) {
 }
 
 func TestAppendTakesNoMemoryWhileNobodyReads(t *testing.T) {
-	l := open(t, log.OS(), t.TempDir(), log.Config{TailBytes: 64 << 10, IndexInterval: 1 << 20})
+	l := open(t, log.OS(), t.TempDir(), log.Config{Memory: log.NewMemory(64 << 10), IndexInterval: 1 << 20})
 	batch := batchOf(strings.Repeat("x", 10_000))
 	add := func() {
 		_, err := l.Append(0, batch)
@@ -49,7 +49,7 @@ func TestAppendTakesNoMemoryWhileNobodyReads(t *testing.T) {
 // between others that come from memory.
 func TestBatchesTooLargeForTheTail(t *testing.T) {
 	disk := logtest.NewDisk(log.NewMemFS())
-	cfg := log.Config{TailBytes: 4000}
+	cfg := log.Config{Memory: log.NewMemory(4000)}
 	l := open(t, disk, "d", cfg)
 	var want []string
 	add := func(epoch log.Epoch, size int) {
@@ -86,7 +86,7 @@ func TestAWriteThatFailsHalfwayThroughALargeBatchLeavesNothing(t *testing.T) {
 	errDisk := errors.New("no space left on device")
 	for n := 1; n <= 2; n++ {
 		disk := logtest.NewDisk(log.NewMemFS())
-		l := open(t, disk, "d", log.Config{TailBytes: 4000})
+		l := open(t, disk, "d", log.Config{Memory: log.NewMemory(4000)})
 		appendTo(t, l, 0, "a")
 		disk.FailNth(logtest.Write, n, errDisk)
 		large := strings.Repeat("x", 3000)
@@ -103,7 +103,7 @@ func TestAWriteThatFailsHalfwayThroughALargeBatchLeavesNothing(t *testing.T) {
 }
 
 func TestReadIntoTakesItsMemoryFromTheCaller(t *testing.T) {
-	l := open(t, log.OS(), t.TempDir(), log.Config{TailBytes: 4000})
+	l := open(t, log.OS(), t.TempDir(), log.Config{Memory: log.NewMemory(4000)})
 	for i := range 200 {
 		appendTo(t, l, 0, fmt.Sprintf("%d %s", i, strings.Repeat("x", i%7*100)))
 	}

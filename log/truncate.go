@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"path/filepath"
 )
 
 // Truncate drops the batches that hold end or lie behind it: the log ends at end,
@@ -26,15 +27,32 @@ func (l *Log) Truncate(end Offset) error {
 			return err
 		}
 		end = place.end
+		if err := l.soil(end); err != nil {
+			return err
+		}
 		if err := l.cut(place); err != nil {
 			return l.fail(err)
 		}
 	}
 	l.setEpochs(l.epochs().truncateEnd(end))
 	if l.unsaved {
-		return l.saveEpochs()
+		if err := l.saveEpochs(); err != nil {
+			return err
+		}
+	}
+	if !l.producers.truncateEnd(end) {
+		return l.recallProducers(-1)
 	}
 	return nil
+}
+
+// soil says that no compaction has seen the keys from an offset on. What is written
+// there next would else count as compacted, and a tombstone might go before what it
+// deletes.
+func (l *Log) soil(from Offset) error {
+	b := l.bounds
+	b.cleaned = min(b.cleaned, from)
+	return l.saveBounds(b)
 }
 
 // findCut returns the place of the batch that holds end. It checks all before it in
@@ -79,11 +97,12 @@ func (l *Log) cut(p flushPlace) error {
 	st.tail.cut(s, p.pos, p.end)
 	st.hints = hints{}
 	st.warm = nil
-	s.size = p.pos
+	s.size, s.ahead = p.pos, 0
 	s.digest, s.digested, s.sealed, s.seal = p.digest, true, false, nil
 	s.index.cut(p.pos, int64(p.end-s.base))
 	s.pin()
 	l.active = s
+	st.epochs = st.epochs.truncateEnd(p.end) // with the end, so that none begins behind it
 	l.end.Store(int64(p.end))
 	l.flushed.Store(min(l.flushed.Load(), int64(p.end)))
 	if l.place.end >= p.end {
@@ -109,7 +128,7 @@ func (l *Log) cut(p flushPlace) error {
 	if err := file.Sync(); err != nil {
 		return err
 	}
-	return l.unseal(s)
+	return errors.Join(l.unseal(s), l.cutSnapshots(p.end))
 }
 
 // unseal removes the seal of a segment that is going to grow again, if it has one.
@@ -156,19 +175,36 @@ func (l *Log) removeSegments(gone []*segment) error {
 	return l.syncDir()
 }
 
-// removeFiles removes a segment and what lies beside it: the seal first, so that
-// none speaks of files that are gone.
+// removeFiles removes a segment and what lies beside it.
 func (l *Log) removeFiles(s *segment) error {
-	for _, name := range []string{s.sealPath(), s.path, s.indexPath(), s.timesPath()} {
-		if err := l.fsys.Remove(name); err != nil && !errors.Is(err, fs.ErrNotExist) {
+	if err := l.removeBeside(s); err != nil {
+		return err
+	}
+	return ignoreAbsent(l.fsys.Remove(s.path))
+}
+
+// removeBeside removes what lies beside a segment: the seal first, so that none
+// speaks of files that are gone.
+func (l *Log) removeBeside(s *segment) error {
+	for _, name := range []string{s.sealPath(), s.indexPath(), s.timesPath()} {
+		if err := ignoreAbsent(l.fsys.Remove(name)); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
+// ignoreAbsent returns err, unless it says that there is no such file.
+func ignoreAbsent(err error) error {
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	return err
+}
+
 // Reset forgets everything, and goes on at start as a new log would, but for what
 // [Log.RemovedBelow] returns. After a crash within it the log is as it was, or empty.
+// An error that does not match [ErrFailed] left it as it was.
 func (l *Log) Reset(start Offset) error {
 	if start < 0 {
 		return fmt.Errorf("%w: start %d", ErrOutOfOrder, start)
@@ -177,11 +213,20 @@ func (l *Log) Reset(start Offset) error {
 		return err
 	}
 	defer l.release()
+	b := l.bounds
+	b.start, b.cleaned, b.horizon, b.reset = start, 0, noHorizon, true
+	if err := l.syncMissing(); err != nil {
+		return err
+	}
+	if err := l.saveBounds(b); err != nil {
+		return err
+	}
 	l.mu.Lock()
 	st := &l.state
 	old := st.segments
 	st.cuts++
-	st.segments, st.tail, st.hints, st.warm = nil, tail{}, hints{}, nil
+	st.segments, st.hints, st.warm, st.epochs = nil, hints{}, nil, nil
+	st.tail.clear(false)
 	files := l.retire(old)
 	l.place = flushPlace{}
 	l.active = nil
@@ -190,21 +235,7 @@ func (l *Log) Reset(start Offset) error {
 	l.start.Store(int64(start))
 	l.mu.Unlock()
 	l.setEpochs(nil)
-	if err := closeAll(files); err != nil {
-		return l.fail(err)
-	}
-	if len(old) == 0 {
-		if err := l.begin(start); err != nil {
-			return err
-		}
-		return l.saveEpochs()
-	}
-	b := l.bounds
-	b.start, b.cleaned, b.horizon, b.reset = start, 0, noHorizon, true
-	if err := l.saveBounds(b); err != nil {
-		return l.fail(err)
-	}
-	if err := l.finishReset(old); err != nil {
+	if err := errors.Join(closeAll(files), l.finishReset(old)); err != nil {
 		return l.fail(err)
 	}
 	return nil
@@ -214,26 +245,35 @@ func (l *Log) Reset(start Offset) error {
 // came: they are durable.
 func (l *Log) finishReset(old []*segment) error {
 	b := l.bounds
-	if err := l.removeSegments(old); err != nil {
+	begin := startSlot(b.start)
+	begin.producers = b.start > 0 // who wrote below is not known here
+	if err := errors.Join(l.removeSegments(old), l.cutSnapshots(-1)); err != nil {
 		return err
 	}
+	fresh := newProducers()
+	if b.start > 0 {
+		fresh.setIncomplete()
+	}
+	l.producers.become(fresh)
 	if l.slots == nil {
-		w, err := createSlots(l.fsys, l.dir, startSlot(b.start), l.cfg.Now())
+		w, err := createSlots(l.fsys, l.dir, begin, l.cfg.Now())
 		if err != nil {
 			return err
 		}
 		l.mu.Lock()
 		l.slots = w
 		l.mu.Unlock()
-	} else if err := errors.Join(l.slots.write(startSlot(b.start)), l.slots.sync(l.cfg.Now())); err != nil {
+	} else if err := errors.Join(l.slots.write(begin), l.slots.sync(l.cfg.Now())); err != nil {
 		return err
 	}
 	if err := l.addSegment(b.start); err != nil {
 		return err
 	}
-	if err := l.syncDir(); err != nil {
+	// The epochs of what was forgotten go too. This syncs the directory.
+	if err := WriteFile(l.fsys, filepath.Join(l.dir, epochsFile), epochsMagic, epochsVersion, epochs(nil).encode()); err != nil {
 		return err
 	}
+	l.saved, l.unsaved, l.unsynced = nil, false, false
 	b.reset = false
 	return l.saveBounds(b)
 }

@@ -13,8 +13,8 @@ type Report struct {
 	// Damage is what Open, or a read, reports too: what was acknowledged is not
 	// there as it was written.
 	Damage []*CorruptError
-	// Hints are index files and seals that do not fit. They cost time and no data:
-	// the log makes them again.
+	// Hints are index files, seals and snapshots of producers that do not fit. They
+	// cost time and no data: the log makes them again.
 	Hints []*CorruptError
 }
 
@@ -26,6 +26,9 @@ func Verify(fsys FS, dir string) (Report, error) {
 	x, err := inspect(fsys, dir)
 	if err != nil {
 		return Report{}, err
+	}
+	if x.bounds.reset {
+		return Report{Start: x.bounds.start, End: x.bounds.start}, nil
 	}
 	var r Report
 	for _, err := range []error{x.badBounds, x.badEpochs, x.badSlot} {
@@ -106,7 +109,7 @@ func (x *inspection) hints() ([]*CorruptError, error) {
 			continue
 		}
 		index, found, err := readSealed(x.fsys, s, w.pos)
-		reason := ""
+		var reason string
 		switch {
 		case err != nil:
 			return nil, err
@@ -122,6 +125,14 @@ func (x *inspection) hints() ([]*CorruptError, error) {
 		seal := *s
 		seal.path = s.sealPath()
 		all = append(all, &CorruptError{File: seal.name(), At: 0, Offset: min(s.base, math.MaxInt64), Reason: reason})
+	}
+	for _, at := range x.snapshots {
+		_, err := readProducers(x.fsys, x.dir, at)
+		if bad, ok := errors.AsType[*CorruptError](err); ok {
+			all = append(all, bad)
+		} else if err != nil {
+			return nil, err
+		}
 	}
 	return all, nil
 }

@@ -30,6 +30,10 @@ func (a *application) apply(rec Record) bool {
 		return a.changeTopic(r)
 	case ChangePartition:
 		return a.changePartition(r)
+	case DeleteTopic:
+		return a.deleteTopic(r)
+	case AddPartitions:
+		return a.addPartitions(r)
 	default:
 		return false
 	}
@@ -78,15 +82,8 @@ func (a *application) createTopic(r CreateTopic) bool {
 	if _, taken := a.topics[topic.ID]; taken || topic.ID == (UUID{}) {
 		return false
 	}
-	for _, m := range r.Members {
-		if b, ok := a.Broker(m.ID); !ok || b.Epoch != m.Epoch {
-			return false
-		}
-	}
-	for _, s := range topic.Partitions {
-		if s == nil || s.Validate() != nil || !a.mayBegin(s, r.Members) {
-			return false
-		}
+	if !a.mayBegin(topic.Partitions, r.Members) {
+		return false
 	}
 	topic.Partitions = slices.Clone(topic.Partitions)
 	a.addTopic(topic)
@@ -97,33 +94,76 @@ func (a *application) createTopic(r CreateTopic) bool {
 	return true
 }
 
-// mayBegin reports whether the brokers of a new partition are what it needs.
-func (a *application) mayBegin(s *State, members []Member) bool {
-	for _, id := range s.Replicas {
-		b, ok := a.Broker(id)
-		if !ok || slices.Contains(s.ISR, id) && (b.Fenced || !named(members, id)) {
+// mayBegin reports whether new partitions are possible, and their brokers what they
+// need.
+func (a *application) mayBegin(states []*State, members []Member) bool {
+	for _, m := range members {
+		if b, ok := a.Broker(m.ID); !ok || b.Epoch != m.Epoch {
 			return false
 		}
+	}
+	for _, s := range states {
+		if s == nil || s.Validate() != nil {
+			return false
+		}
+		for _, id := range s.Replicas {
+			b, ok := a.Broker(id)
+			if !ok || slices.Contains(s.ISR, id) && (b.Fenced || !named(members, id)) {
+				return false
+			}
+		}
+	}
+	return true
+}
+
+func (a *application) deleteTopic(r DeleteTopic) bool {
+	topic, ok := a.topics[r.Topic]
+	if !ok {
+		return false
+	}
+	a.removeTopic(topic)
+	a.settled[r.Topic] = true
+	for i := range topic.Partitions {
+		a.moved[ID{r.Topic, PartitionID(i)}] = true
+	}
+	return true
+}
+
+func (a *application) addPartitions(r AddPartitions) bool {
+	topic, ok := a.topics[r.Topic]
+	if !ok || len(topic.Partitions) != r.Expect || len(r.Partitions) == 0 || !a.mayBegin(r.Partitions, r.Members) {
+		return false
+	}
+	changed := *topic
+	changed.Partitions = slices.Concat(topic.Partitions, r.Partitions)
+	changed.Config.Partitions = len(changed.Partitions)
+	a.topics[r.Topic] = &changed
+	a.settled[r.Topic], a.copied[r.Topic] = true, true
+	for i := r.Expect; i < len(changed.Partitions); i++ {
+		a.moved[ID{r.Topic, PartitionID(i)}] = true
 	}
 	return true
 }
 
 func (a *application) changeTopic(r ChangeTopic) bool {
 	topic, ok := a.topics[r.Topic]
-	if !ok || topic.Config.MinISR != r.Expect || r.MinISR < 1 {
+	if !ok || topic.Config != r.Expect || r.Config == r.Expect || r.Config.MinISR < 1 || !r.Config.succeeds(r.Expect) {
 		return false
 	}
+	least, was := r.Config.MinISR, r.Expect.MinISR
 	for _, s := range topic.Partitions {
-		if r.MinISR > r.Expect && r.MinISR > len(s.ISR) {
+		if least > was && least > len(s.ISR) {
 			return false
 		}
 	}
 	changed := *topic
-	changed.Config.MinISR = r.MinISR
+	changed.Config = r.Config
 	a.topics[r.Topic] = &changed
 	a.settled[r.Topic] = true
 	for i, s := range topic.Partitions {
-		a.setState(ID{r.Topic, PartitionID(i)}, s.withMinISR(r.MinISR))
+		if least != was {
+			a.setState(ID{r.Topic, PartitionID(i)}, s.withMinISR(least))
+		}
 	}
 	return true
 }

@@ -11,6 +11,9 @@ func (c Code) Error() string {
 	return "partition: unknown error code " + strconv.Itoa(int(c))
 }
 
+// Is makes what is said of a topic that was deleted true of one that is not there.
+func (c Code) Is(target error) bool { return c == TopicDeleted && target == UnknownTopic }
+
 // Err returns nil for OK and c for anything else.
 func (c Code) Err() error {
 	if c == OK {

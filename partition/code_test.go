@@ -19,6 +19,8 @@ func TestCodeIsAnError(t *testing.T) {
 	more := fmt.Errorf("create: %w", &Error{Code: InvalidTopic, Text: "no name"})
 	require.ErrorIs(t, more, InvalidTopic)
 	require.NotErrorIs(t, more, TopicExists)
+	require.ErrorIs(t, TopicDeleted, UnknownTopic)
+	require.NotErrorIs(t, UnknownTopic, TopicDeleted)
 	require.EqualError(t, more, "create: partition: invalid topic: no name")
 	require.EqualError(t, &Error{Code: InvalidTopic}, "partition: invalid topic")
 	e, ok := errors.AsType[*Error](more)
@@ -42,7 +44,7 @@ func TestOutcomeUnknown(t *testing.T) {
 
 func TestRetriable(t *testing.T) {
 	definite := []Code{
-		OK, Malformed, Unsupported, TopicExists, InvalidTopic, StaleBroker, OutOfRange, CorruptBatch, BatchTooLarge, InvalidTimestamp,
+		OK, Malformed, Unsupported, TopicExists, InvalidTopic, TopicDeleted, StaleBroker, OutOfRange, CorruptBatch, BatchTooLarge, InvalidTimestamp, MissingKey, SnapshotRequired,
 		NewLeaderElected, UnknownBroker, UnknownMember, FencedMember, StaleMember, UnknownGroup, GroupNotEmpty, FencedInstance,
 	}
 	retriable := make(map[Code]bool)

@@ -19,17 +19,19 @@ import (
 //	type 1 RegisterBroker   broker, ids
 //	     2 ChangeBroker     id int32, epoch int64, fenced bool, stopping bool
 //	     3 CreateTopic      topic, members
-//	     4 ChangeTopic      id 16 bytes, expect int64, min ISR int64
+//	     4 ChangeTopic      id 16 bytes, config, config
 //	     5 ChangePartition  id, state, members
+//	     6 DeleteTopic      id 16 bytes
+//	     7 AddPartitions    id 16 bytes, expect int64, uvarint and that many states, members
 //
 //	broker   id int32, epoch int64, addr string, rack string, directory 16 bytes,
-//	         incarnation 16 bytes, fenced bool, stopping bool
+//	         incarnation 16 bytes, fenced bool, stopping bool, voter only bool
 //	topic    id 16 bytes, config, uvarint and that many states
 //	config   name string, partitions int64, replicas int64, min ISR int64, retention
 //	         int64 of nanoseconds, retention bytes int64, segment bytes int64, max batch
 //	         bytes int64, compact bool, durability 1 byte
-//	state    replicas, ISR, ELR, last known ELR: each uvarint and that many int32;
-//	         leader int32, epoch int32, partition epoch int32
+//	state    replicas, origin, target, ISR, ELR, last known ELR: each uvarint and that
+//	         many int32; leader int32, epoch int32, partition epoch int32, recovering bool
 //	id       topic 16 bytes, partition int32
 //	ids      uvarint and that many of id
 //	members  uvarint and that many of id int32, epoch int64
@@ -44,6 +46,8 @@ const (
 	typeCreateTopic
 	typeChangeTopic
 	typeChangePartition
+	typeDeleteTopic
+	typeAddPartitions
 )
 
 // Bounds of what is decoded. They are far above what is ever written.
@@ -51,8 +55,8 @@ const (
 	limitText    = 4 << 10
 	limitList    = 1 << 20
 	limitMembers = 1 << 12 // replicas of a partition, and what is a set of them
-	leastState   = 4 + 3*4
-	leastBroker  = 4 + 8 + 1 + 1 + 16 + 16 + 1 + 1
+	leastState   = 6 + 3*4 + 1
+	leastBroker  = 4 + 8 + 1 + 1 + 16 + 16 + 1 + 1 + 1
 	leastID      = 16 + 4
 	leastMember  = 4 + 8
 	leastTopic   = 16 + 1 + 7*8 + 1 + 1 + 1
@@ -82,12 +86,21 @@ func EncodeRecords(recs []Record) []byte {
 		case ChangeTopic:
 			w.Uint8(typeChangeTopic)
 			w.ID(r.Topic)
-			w.Int64(int64(r.Expect))
-			w.Int64(int64(r.MinISR))
+			r.Expect.encode(&w)
+			r.Config.encode(&w)
 		case ChangePartition:
 			w.Uint8(typeChangePartition)
 			r.ID.Encode(&w)
 			r.State.Encode(&w)
+			encodeList(&w, r.Members, Member.Encode)
+		case DeleteTopic:
+			w.Uint8(typeDeleteTopic)
+			w.ID(r.Topic)
+		case AddPartitions:
+			w.Uint8(typeAddPartitions)
+			w.ID(r.Topic)
+			w.Int64(int64(r.Expect))
+			encodeList(&w, r.Partitions, (*State).Encode)
 			encodeList(&w, r.Members, Member.Encode)
 		}
 	}
@@ -131,11 +144,18 @@ func (d *decoder) record(kind uint8) (Record, bool) {
 	case typeCreateTopic:
 		return CreateTopic{Topic: d.topic(), Members: decodeList(d, limitList, leastMember, DecodeMember)}, true
 	case typeChangeTopic:
-		return ChangeTopic{Topic: d.ID(), Expect: d.integer(), MinISR: d.integer()}, true
+		return ChangeTopic{Topic: d.ID(), Expect: d.config(), Config: d.config()}, true
 	case typeChangePartition:
 		return ChangePartition{
 			ID: DecodeID(d.Reader), State: DecodeState(d.Reader),
 			Members: decodeList(d, limitMembers, leastMember, DecodeMember),
+		}, true
+	case typeDeleteTopic:
+		return DeleteTopic{Topic: d.ID()}, true
+	case typeAddPartitions:
+		return AddPartitions{
+			Topic: d.ID(), Expect: d.integer(), Partitions: d.states(),
+			Members: decodeList(d, limitList, leastMember, DecodeMember),
 		}, true
 	default:
 		return nil, false
@@ -166,24 +186,28 @@ func DecodeMember(r *wire.Reader) Member {
 
 // Encode appends s to a message.
 func (s State) Encode(w *wire.Writer) {
-	for _, set := range [][]BrokerID{s.Replicas, s.ISR, s.ELR, s.LastKnownELR} {
+	for _, set := range [][]BrokerID{s.Replicas, s.Origin, s.Target, s.ISR, s.ELR, s.LastKnownELR} {
 		encodeBrokerIDs(w, set)
 	}
 	w.Int32(int32(s.Leader))
 	w.Int32(int32(s.Epoch))
 	w.Int32(int32(s.PartitionEpoch))
+	w.Bool(s.Recovering)
 }
 
 // DecodeState takes a [State] off the front of a message. It is not validated.
 func DecodeState(r *wire.Reader) State {
 	return State{
 		Replicas:       decodeBrokerIDs(r),
+		Origin:         decodeBrokerIDs(r),
+		Target:         decodeBrokerIDs(r),
 		ISR:            decodeBrokerIDs(r),
 		ELR:            decodeBrokerIDs(r),
 		LastKnownELR:   decodeBrokerIDs(r),
 		Leader:         BrokerID(r.Int32()),
 		Epoch:          log.Epoch(r.Int32()),
 		PartitionEpoch: PartitionEpoch(r.Int32()),
+		Recovering:     r.Bool(),
 	}
 }
 
@@ -216,6 +240,7 @@ func (b Broker) Encode(w *wire.Writer) {
 	w.ID(b.Incarnation)
 	w.Bool(b.Fenced)
 	w.Bool(b.Stopping)
+	w.Bool(b.VoterOnly)
 }
 
 // DecodeBroker takes a [Broker] off the front of a message.
@@ -229,6 +254,7 @@ func DecodeBroker(r *wire.Reader) Broker {
 		Incarnation: r.ID(),
 		Fenced:      r.Bool(),
 		Stopping:    r.Bool(),
+		VoterOnly:   r.Bool(),
 	}
 }
 
@@ -239,14 +265,14 @@ func (t Topic) encode(w *wire.Writer) {
 }
 
 func (d *decoder) topic() Topic {
-	return Topic{
-		ID:     d.ID(),
-		Config: d.config(),
-		Partitions: decodeList(d, limitList, leastState, func(r *wire.Reader) *State {
-			s := DecodeState(r)
-			return &s
-		}),
-	}
+	return Topic{ID: d.ID(), Config: d.config(), Partitions: d.states()}
+}
+
+func (d *decoder) states() []*State {
+	return decodeList(d, limitList, leastState, func(r *wire.Reader) *State {
+		s := DecodeState(r)
+		return &s
+	})
 }
 
 func (c TopicConfig) encode(w *wire.Writer) {

@@ -12,6 +12,7 @@ import (
 const (
 	leastReadPartition = leastID + 4 + 8 + 4
 	leastReadAnswer    = 2 + 8 + 8 + 4 + 4
+	leastFollower      = 4 + 8
 )
 
 // Encode appends m to a message.
@@ -114,6 +115,11 @@ func (m *InfoResponse) Encode(w *wire.Writer) {
 	w.Int64(int64(m.Start))
 	w.Int64(int64(m.HighWatermark))
 	w.Int64(int64(m.End))
+	w.Count(len(m.Followers))
+	for _, f := range m.Followers {
+		w.Int32(int32(f.ID))
+		w.Int64(int64(f.Held))
+	}
 }
 
 // DecodeInfoResponse is the inverse of Encode.
@@ -123,6 +129,9 @@ func DecodeInfoResponse(b []byte) (InfoResponse, error) {
 		Code: d.code(), Epoch: d.epoch(), Leader: d.brokerID(),
 		Start: d.offset(), HighWatermark: d.offset(), End: d.offset(),
 	}
+	m.Followers = decodeList(d, limitMembers, leastFollower, func(*wire.Reader) FollowerAnswer {
+		return FollowerAnswer{ID: d.brokerID(), Held: d.offset()}
+	})
 	return m, d.Done()
 }
 

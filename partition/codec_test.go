@@ -2,6 +2,7 @@ package partition
 
 import (
 	"encoding/hex"
+	"fmt"
 	"reflect"
 	"strings"
 	"testing"
@@ -35,26 +36,35 @@ func allRecords() []Record {
 			},
 			Members: []Member{{1, 2}},
 		},
-		ChangeTopic{Topic: rides, Expect: 1, MinISR: 2},
+		ChangeTopic{Topic: rides, Expect: TopicConfig{Name: "a", MinISR: 1}, Config: TopicConfig{Name: "a", MinISR: 2}},
 		ChangePartition{ID: ID{rides, 5}, State: state, Members: []Member{{1, 2}, {3, 4}}},
+		DeleteTopic{Topic: rides},
+		AddPartitions{Topic: rides, Expect: 3, Partitions: []*State{{
+			Replicas: ids(5, 6, 7), Origin: ids(6, 7), Target: ids(5, 6), ISR: ids(7), Leader: 7, Recovering: true,
+		}}, Members: []Member{{7, 8}}},
 	}
 }
 
 // The bytes are spelled out by hand after the format comment in codec.go.
 func TestRecordsHaveTheirFormat(t *testing.T) {
 	zeros := func(n int) string { return strings.Repeat("00", n) }
-	state := "0400000003000000010000000200000004" + "0100000001" + "020000000200000003" + "0100000004" +
-		"00000001" + "00000007" + "00000009"
+	state := "0400000003000000010000000200000004" + "00" + "00" + "0100000001" + "020000000200000003" + "0100000004" +
+		"00000001" + "00000007" + "00000009" + "00"
+	config := "0161" + zeros(16) + "%016x" + zeros(4*8) + "00" + "00"
 	topic := "01" + zeros(15)
-	golden := "01" + "05" +
-		"01" + "00000001" + "0000000000000002" + "03613a31" + "0172" + "03" + zeros(15) + "04" + zeros(15) + "01" + "00" +
+	golden := "01" + "07" +
+		"01" + "00000001" + "0000000000000002" + "03613a31" + "0172" + "03" + zeros(15) + "04" + zeros(15) + "01" + "00" + "00" +
 		"01" + topic + "00000005" +
 		"02" + "00000001" + "0000000000000002" + "00" + "01" +
 		"03" + topic + "057269646573" + "0000000000000001" + "0000000000000004" + "0000000000000002" +
 		"ffffffffffffffff" + "0000000000000006" + "0000000000000007" + "0000000000000008" + "01" + "01" +
 		"01" + state + "01" + "00000001" + "0000000000000002" +
-		"04" + topic + "0000000000000001" + "0000000000000002" +
-		"05" + topic + "00000005" + state + "02" + "00000001" + "0000000000000002" + "00000003" + "0000000000000004"
+		"04" + topic + fmt.Sprintf(config, 1) + fmt.Sprintf(config, 2) +
+		"05" + topic + "00000005" + state + "02" + "00000001" + "0000000000000002" + "00000003" + "0000000000000004" +
+		"06" + topic +
+		"07" + topic + "0000000000000003" + "01" + "03000000050000000600000007" + "020000000600000007" +
+		"020000000500000006" + "0100000007" + "00" + "00" + "00000007" + "00000000" + "00000000" + "01" +
+		"01" + "00000007" + "0000000000000008"
 	require.Equal(t, golden, hex.EncodeToString(EncodeRecords(allRecords())))
 
 	b, err := hex.DecodeString(golden)
@@ -74,7 +84,7 @@ func TestRecordsThatDoNotDecode(t *testing.T) {
 	require.ErrorIs(t, err, wire.ErrMalformed)
 	_, err = DecodeRecords([]byte{2, 0})
 	require.ErrorIs(t, err, Unsupported, "a newer version")
-	_, err = DecodeRecords([]byte{1, 1, 6})
+	_, err = DecodeRecords([]byte{1, 1, 8})
 	require.ErrorIs(t, err, Unsupported, "a newer type")
 	recs, err := DecodeRecords(EncodeRecords(nil))
 	require.NoError(t, err)
@@ -121,7 +131,7 @@ func allMessages() []messageCodec {
 		codecOf(FindTimeResponse{Code: NotAvailable, Epoch: 3, Leader: 2, Found: true, Offset: 7}, DecodeFindTimeResponse),
 		codecOf(DeleteBeforeRequest{ID: id, Before: -1}, DecodeDeleteBeforeRequest),
 		codecOf(DeleteBeforeResponse{Code: OutOfRange, Epoch: 3, Leader: 2, Start: 7}, DecodeDeleteBeforeResponse),
-		codecOf(InfoResponse{Code: NotAvailable, Epoch: 1, Leader: 2, Start: 3, HighWatermark: 4, End: 5}, DecodeInfoResponse),
+		codecOf(InfoResponse{Code: NotAvailable, Epoch: 1, Leader: 2, Start: 3, HighWatermark: 4, End: 5, Followers: []FollowerAnswer{{6, -1}}}, DecodeInfoResponse),
 		codecOf(MetadataRequest{After: -1, MaxWaitMs: 2}, DecodeMetadataRequest),
 		codecOf(Image{
 			Cluster: UUID{1}, Offset: 2, Controller: 3, Voters: ids(4, 5),
@@ -129,6 +139,13 @@ func allMessages() []messageCodec {
 		}, DecodeImage),
 		codecOf(CreateTopicRequest{Config: create.Config}, DecodeCreateTopicRequest),
 		codecOf(CreateTopicResponse{Code: InvalidTopic, Text: "no", Topic: rides, Offset: 1, Controller: 2}, DecodeCreateTopicResponse),
+		codecOf(DeleteTopicRequest{Seen: 1, Name: "a", Topic: rides}, DecodeDeleteTopicRequest),
+		codecOf(AddPartitionsRequest{Seen: 1, Topic: rides, Total: 2}, DecodeAddPartitionsRequest),
+		codecOf(AlterTopicRequest{Seen: 1, Topic: rides, Config: create.Config}, DecodeAlterTopicRequest),
+		codecOf(ReassignRequest{Seen: 1, ID: id, Replicas: ids(2, 3)}, DecodeReassignRequest),
+		codecOf(TransferRequest{Seen: 1, ID: id, To: 2}, DecodeTransferRequest),
+		codecOf(ElectRequest{Seen: 1, ID: id, To: 2}, DecodeElectRequest),
+		codecOf(ChangeResponse{Code: InvalidReplicas, Text: "no", Offset: 1, Controller: 2}, DecodeChangeResponse),
 	}
 }
 

@@ -1,7 +1,6 @@
 package partition
 
 import (
-	"errors"
 	"fmt"
 	"strings"
 	"time"
@@ -16,7 +15,6 @@ const (
 
 	maxName       = 249 // with a partition's number behind it, a file name
 	maxPartitions = 10_000
-	maxReplicas   = 64
 	minSegment    = 1 << 10
 	maxSegment    = 1 << 30 // an index has 31 bits for a position
 	minBatch      = 256
@@ -26,6 +24,9 @@ const (
 // MaxAhead is how far a record's time may lie in the future, by its leader's clock:
 // retention by age would keep it, and all in one segment with it, until then.
 const MaxAhead = time.Hour
+
+// MaxReplicas is how many copies of a partition there may be.
+const MaxReplicas = 64
 
 // Durability says what an acks=all reply promises.
 type Durability uint8
@@ -80,7 +81,8 @@ type TopicConfig struct {
 	// Zero means 64 MiB.
 	SegmentBytes int64
 
-	// MaxBatchBytes is the largest batch that the topic takes.
+	// MaxBatchBytes is the largest batch that the topic takes, as it travels. The
+	// records of a compressed one may inflate to 16 times as much, and to 64 MiB.
 	//
 	// Zero means 1 MiB.
 	MaxBatchBytes int
@@ -140,7 +142,7 @@ func (c TopicConfig) Validate() error {
 		bad("Name %.300q is not 1 to %d of a-z A-Z 0-9 . _ -, or is . or ..", c.Name, maxName)
 	}
 	within("Partitions", int64(c.Partitions), 1, maxPartitions)
-	within("Replicas", int64(c.Replicas), 1, maxReplicas)
+	within("Replicas", int64(c.Replicas), 1, MaxReplicas)
 	if c.MinISR < 1 || c.MinISR > max(1, c.Replicas) {
 		bad("MinISR is %d of %d replicas", c.MinISR, c.Replicas)
 	}
@@ -164,18 +166,42 @@ func (c TopicConfig) Validate() error {
 	return nil
 }
 
-// Unimplemented reports what c asks for that this release takes no notice of, or
-// nil. The error matches [Unsupported]. The defaults are never refused: they keep
-// more than they promise to.
-func (c TopicConfig) Unimplemented() error {
+// With returns c with the fields of change that are not zero, for a topic that is
+// there. What such a topic cannot change is refused with an error that matches
+// [InvalidTopic].
+func (c TopicConfig) With(change TopicConfig) (TopicConfig, error) {
 	var errs []error
-	if c.Compact {
-		errs = append(errs, errors.New("Compact is not in this release"))
+	fixed := func(same bool, field, instead string) {
+		if !same {
+			errs = append(errs, fmt.Errorf("%s of a topic that is there %s", field, instead))
+		}
 	}
+	fixed(matches(c.Name, change.Name), "Name", "cannot be changed")
+	fixed(matches(c.Partitions, change.Partitions), "Partitions", "are added with AddPartitions")
+	fixed(matches(c.Replicas, change.Replicas), "Replicas", "are changed with Reassign, a partition at a time")
+	fixed(matches(c.Durability, change.Durability), "Durability", "cannot be changed")
+	fixed(matches(c.SegmentBytes, change.SegmentBytes), "SegmentBytes", "cannot be changed")
+	fixed(matches(c.MaxBatchBytes, change.MaxBatchBytes), "MaxBatchBytes", "cannot be changed")
 	if len(errs) > 0 {
-		return &Error{Code: Unsupported, Text: oneLine(errs)}
+		return c, &Error{Code: InvalidTopic, Text: oneLine(errs)}
 	}
-	return nil
+	if change.MinISR != 0 {
+		c.MinISR = change.MinISR
+	}
+	if change.Retention != 0 {
+		c.Retention = change.Retention
+	}
+	if change.RetentionBytes != 0 {
+		c.RetentionBytes = change.RetentionBytes
+	}
+	c.Compact = c.Compact || change.Compact
+	return c, nil
+}
+
+// succeeds reports whether a topic of the configuration before may have c from now
+// on: what c may not change is the same.
+func (c TopicConfig) succeeds(before TopicConfig) bool {
+	return c.Name == before.Name && c.Partitions == before.Partitions && c.Durability == before.Durability
 }
 
 // Matches reports whether a topic that is kept as c says satisfies who asked for

@@ -108,15 +108,6 @@ func TestTopicConfigReportsEverythingAtOnce(t *testing.T) {
 	require.NotContains(t, err.Error(), "\n")
 }
 
-func TestTopicConfigUnimplemented(t *testing.T) {
-	for _, c := range []TopicConfig{{}, TopicConfig{}.WithDefaults(3, true), {Retention: -1, RetentionBytes: -1}, {Durability: Replicated}} {
-		require.NoError(t, c.Unimplemented())
-	}
-	err := TopicConfig{Compact: true}.Unimplemented()
-	require.ErrorIs(t, err, Unsupported)
-	require.ErrorContains(t, err, "Compact")
-}
-
 func TestTopicConfigMatches(t *testing.T) {
 	have := TopicConfig{Name: "rides", Compact: true, Durability: Replicated}.WithDefaults(3, true)
 	require.True(t, have.Matches(TopicConfig{}))

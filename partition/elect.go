@@ -24,17 +24,36 @@ type Change struct {
 	// Suspect are replicas that may have lost records. They cannot enter the ELR.
 	Suspect []BrokerID
 
-	// Replicas is the new list of replicas, in order of preference. Nil: the same.
+	// Replicas is the new list of replicas, in order of preference, from now on. Nil:
+	// the same.
 	Replicas []BrokerID
+
+	// Target is the list of replicas that it shall be once those that it adds are in
+	// sync: a reassignment, which replaces one that is under way. Nil: as it is.
+	Target []BrokerID
+
+	// Prefer is elected if it may lead, whoever leads now. NoBroker: nobody is preferred.
+	Prefer BrokerID
 
 	// Balanced says that ISR has been chosen by comparing the logs of all that was
 	// in LastKnownELR, or by an operator: what was known of ELR and LastKnownELR is void.
 	Balanced bool
+
+	// Unclean says that an operator has chosen ISR, one replica, which may be
+	// incomplete. It is Balanced too.
+	Unclean bool
+
+	// Recovered says that the leader reports that it has taken over after an unclean
+	// election.
+	Recovered bool
 }
 
 // Change returns the state that follows s when c is carried out, and the brokers
 // that it adds to the ISR or elects, in rising order: the change holds only while
 // each of them is what it was.
+//
+// A reassignment is completed first, if that is possible now; then follow the ELR,
+// the election and the epoch, each from what came before it.
 //
 // The present leader stays if it may; otherwise the first replica that may lead
 // is elected: an active member of the ISR, or, if the ISR is empty, of the ELR,
@@ -46,11 +65,16 @@ func (s State) Change(c Change) (State, []BrokerID) {
 	if c.Replicas != nil {
 		next.Replicas = c.Replicas
 	}
+	if c.Target != nil {
+		next = next.reassign(c.Target)
+	}
+	next = next.complete(c.ISR, c.MinISR)
 	next = next.withISR(c.ISR, c.MinISR, c.Suspect)
-	if c.Balanced {
+	if c.Balanced || c.Unclean {
 		next.ELR, next.LastKnownELR = nil, nil
 	}
-	next = next.elect(c.MinISR, c.Active)
+	next.Recovering = c.Unclean || s.Recovering && !c.Recovered
+	next = next.elect(c.MinISR, c.Prefer, c.Active)
 	if next.Leader != s.Leader || len(minus(s.Replicas, next.Replicas)) > 0 {
 		next.Epoch++
 	}
@@ -87,7 +111,7 @@ func (s State) withISR(isr []BrokerID, minISR int, suspect []BrokerID) State {
 }
 
 // elect sets the leader, and the ISR if the leader comes from the ELR.
-func (s State) elect(minISR int, active func(BrokerID) bool) State {
+func (s State) elect(minISR int, prefer BrokerID, active func(BrokerID) bool) State {
 	candidates := s.ISR
 	if len(s.ISR) == 0 {
 		candidates = s.ELR
@@ -95,7 +119,10 @@ func (s State) elect(minISR int, active func(BrokerID) bool) State {
 	may := func(id BrokerID) bool {
 		return id != NoBroker && active != nil && slices.Contains(candidates, id) && (active(id) || mutate.On("KAFKA-19522"))
 	}
-	if !may(s.Leader) {
+	switch {
+	case may(prefer):
+		s.Leader = prefer
+	case !may(s.Leader):
 		s.Leader = NoBroker
 		if i := slices.IndexFunc(s.Replicas, may); i >= 0 {
 			s.Leader = s.Replicas[i]
@@ -179,6 +206,12 @@ func (s State) Validate() error {
 			}
 			held[id] = set.name
 		}
+	}
+	if (s.Origin == nil) != (s.Target == nil) || s.Target != nil && len(minus(union(s.Origin, s.Target), s.Replicas)) > 0 || hasTwice(s.Origin) || hasTwice(s.Target) {
+		bad("Replicas %v are not those of a reassignment from %v to %v", s.Replicas, s.Origin, s.Target)
+	}
+	if s.Recovering && len(s.ISR) > 1 {
+		bad("ISR has %d members while Recovering", len(s.ISR))
 	}
 	if s.Leader != NoBroker && !slices.Contains(s.ISR, s.Leader) {
 		bad("Leader %d is not in the ISR", s.Leader)

@@ -153,6 +153,93 @@ func TestStateChange(t *testing.T) {
 		from: whole,
 		in:   Change{ISR: ids(1, 2, 3), MinISR: 2},
 		want: with(func(s *State) { s.Leader, s.Epoch = NoBroker, 6 }),
+	}, {
+		name:  "the preferred one leads if it may",
+		from:  whole,
+		in:    Change{ISR: ids(1, 2, 3), MinISR: 2, Active: anyOf(1, 2, 3), Prefer: 3},
+		want:  with(func(s *State) { s.Leader, s.Epoch = 3, 6 }),
+		added: ids(3),
+	}, {
+		name: "the preferred one does not lead outside the ISR, nor while it is inactive",
+		from: from(func(s *State) { s.ISR = ids(1, 2) }),
+		in:   Change{ISR: ids(1, 2), MinISR: 2, Active: anyOf(1, 3), Prefer: 3},
+		want: with(func(s *State) { s.ISR = ids(1, 2) }),
+	}, {
+		name: "a reassignment that adds begins with all of them, the new order first",
+		from: whole,
+		in:   Change{ISR: ids(1, 2, 3), MinISR: 2, Active: anyOf(1, 2, 3), Target: ids(4, 2, 5)},
+		want: with(func(s *State) { s.Replicas, s.Origin, s.Target = ids(4, 2, 5, 1, 3), ids(1, 2, 3), ids(4, 2, 5) }),
+	}, {
+		name: "one of two that it adds completes nothing",
+		from: from(func(s *State) { s.Replicas, s.Origin, s.Target = ids(4, 2, 5, 1, 3), ids(1, 2, 3), ids(4, 2, 5) }),
+		in:   Change{ISR: ids(1, 2, 3, 4), MinISR: 2, Active: anyOf(1, 2, 3, 4)},
+		want: with(func(s *State) {
+			s.Replicas, s.Origin, s.Target, s.ISR = ids(4, 2, 5, 1, 3), ids(1, 2, 3), ids(4, 2, 5), ids(1, 2, 3, 4)
+		}),
+		added: ids(4),
+	}, {
+		name: "the last one completes it: those that go leave, another is elected, the epoch rises",
+		from: from(func(s *State) {
+			s.Replicas, s.Origin, s.Target, s.ISR = ids(4, 2, 5, 1, 3), ids(1, 2, 3), ids(4, 2, 5), ids(1, 2, 3, 4)
+		}),
+		in:    Change{ISR: ids(1, 2, 3, 4, 5), MinISR: 2, Active: anyOf(1, 2, 3, 4, 5)},
+		want:  with(func(s *State) { s.Replicas, s.ISR, s.Leader, s.Epoch = ids(4, 2, 5), ids(2, 4, 5), 4, 6 }),
+		added: ids(4, 5),
+	}, {
+		name: "the epoch rises too if the leader stays",
+		from: from(func(s *State) { s.Replicas, s.Origin, s.Target = ids(1, 2, 4, 3), ids(1, 2, 3), ids(1, 2, 4) }),
+		in:   Change{ISR: ids(1, 2, 4), MinISR: 2, Active: anyOf(1, 2, 4)},
+		want: with(func(s *State) { s.Replicas, s.ISR, s.Epoch = ids(1, 2, 4), ids(1, 2, 4), 6 }), added: ids(4),
+	}, {
+		name: "a reassignment that adds nobody is complete at once",
+		from: whole,
+		in:   Change{ISR: ids(1, 2, 3), MinISR: 2, Active: anyOf(1, 2, 3), Target: ids(3, 2)},
+		want: with(func(s *State) { s.Replicas, s.ISR, s.Leader, s.Epoch = ids(3, 2), ids(2, 3), 3, 6 }), added: ids(3),
+	}, {
+		name: "another order alone keeps leader and epoch",
+		from: whole,
+		in:   Change{ISR: ids(1, 2, 3), MinISR: 2, Active: anyOf(1, 2, 3), Target: ids(3, 2, 1)},
+		want: with(func(s *State) { s.Replicas = ids(3, 2, 1) }),
+	}, {
+		name: "it waits until enough of those that stay are in sync",
+		from: from(func(s *State) { s.ISR = ids(1, 2) }),
+		in:   Change{ISR: ids(1, 2), MinISR: 2, Active: anyOf(1, 2, 3), Target: ids(2, 3)},
+		want: with(func(s *State) {
+			s.Replicas, s.Origin, s.Target, s.ISR = ids(2, 3, 1), ids(1, 2, 3), ids(2, 3), ids(1, 2)
+		}),
+	}, {
+		name: "who goes leaves the ELR too",
+		from: from(func(s *State) {
+			s.Replicas, s.Origin, s.Target, s.ISR, s.ELR = ids(1, 4, 2, 3), ids(1, 2, 3), ids(1, 4), ids(1), ids(2)
+			s.LastKnownELR = ids(3)
+		}),
+		in:   Change{ISR: ids(1, 4), MinISR: 2, Active: anyOf(1, 4)},
+		want: with(func(s *State) { s.Replicas, s.ISR, s.Epoch = ids(1, 4), ids(1, 4), 6 }), added: ids(4),
+	}, {
+		name: "a second reassignment replaces the first, whose additions go",
+		from: from(func(s *State) { s.Replicas, s.Origin, s.Target = ids(4, 1, 2, 3), ids(1, 2, 3), ids(4) }),
+		in:   Change{ISR: ids(1, 2, 3), MinISR: 1, Active: anyOf(1, 2, 3), Target: ids(1, 5)},
+		want: with(func(s *State) { s.Replicas, s.Origin, s.Target = ids(1, 5, 4, 2, 3), ids(1, 2, 3), ids(1, 5) }),
+	}, {
+		name: "back to where it came from is a cancel",
+		from: from(func(s *State) { s.Replicas, s.Origin, s.Target = ids(4, 1, 2, 3), ids(1, 2, 3), ids(4) }),
+		in:   Change{ISR: ids(1, 2, 3), MinISR: 2, Active: anyOf(1, 2, 3), Target: ids(1, 2, 3)},
+		want: with(func(s *State) { s.Epoch = 6 }),
+	}, {
+		name: "an unclean election voids what was known and says so",
+		from: from(func(s *State) { s.ISR, s.ELR, s.LastKnownELR, s.Leader = nil, ids(1), ids(2), NoBroker }),
+		in:   Change{ISR: ids(3), MinISR: 2, Active: anyOf(3), Unclean: true},
+		want: with(func(s *State) { s.ISR, s.Leader, s.Epoch, s.Recovering = ids(3), 3, 6, true }), added: ids(3),
+	}, {
+		name: "a leader that is lost before it has reported is still recovering",
+		from: from(func(s *State) { s.ISR, s.Leader, s.Recovering = ids(3), 3, true }),
+		in:   Change{MinISR: 2, Active: anyOf(1)},
+		want: with(func(s *State) { s.ISR, s.ELR, s.Leader, s.Epoch, s.Recovering = nil, ids(3), NoBroker, 6, true }),
+	}, {
+		name: "a leader that has reported may take others into the ISR",
+		from: from(func(s *State) { s.ISR, s.Leader, s.Recovering = ids(3), 3, true }),
+		in:   Change{ISR: ids(2, 3), MinISR: 2, Active: anyOf(2, 3), Recovered: true},
+		want: with(func(s *State) { s.ISR, s.Leader = ids(2, 3), 3 }), added: ids(2),
 	}}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -186,6 +273,10 @@ func TestStateValidate(t *testing.T) {
 		{"a leader outside the ISR", func(s *State) { s.Leader = 2 }, "Leader 2 is not in the ISR"},
 		{"an epoch below zero", func(s *State) { s.Epoch = -1 }, "Epoch is -1"},
 		{"a partition epoch below zero", func(s *State) { s.PartitionEpoch = -1 }, "PartitionEpoch is -1"},
+		{"a target without an origin", func(s *State) { s.Target = ids(1) }, "not those of a reassignment"},
+		{"a target that is no replica", func(s *State) { s.Origin, s.Target = ids(1, 2, 3), ids(1, 4) }, "not those of a reassignment"},
+		{"a target with one twice", func(s *State) { s.Origin, s.Target = ids(1, 2, 3), ids(1, 1) }, "not those of a reassignment"},
+		{"others in sync while recovering", func(s *State) { s.ISR, s.ELR, s.Recovering = ids(1, 2), nil, true }, "ISR has 2 members while Recovering"},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {

@@ -16,26 +16,29 @@ const (
 	UnknownPartition     Code = 11 // likewise
 	TopicExists          Code = 12 // definite
 	InvalidTopic         Code = 13 // definite: a bad name or configuration
+	TopicDeleted         Code = 14 // definite: there will never be a topic of that id again; it matches UnknownTopic
 	NotLeader            Code = 20 // refresh the metadata, ask the leader
 	FencedEpoch          Code = 21 // the request's leader epoch is older than the leader's
 	UnknownEpoch         Code = 22 // the request's leader epoch is newer than the answerer's: it is behind
 	StaleBroker          Code = 23 // the sender's broker epoch is not its newest
 	OutOfRange           Code = 24 // the offset is below the log start or above its end
 	NotAvailable         Code = 25 // a new leader does not know its high watermark yet: retry
+	SnapshotRequired     Code = 26 // tombstones that the follower has not seen are gone: it begins anew
 	NotEnoughReplicas    Code = 30 // fewer in the ISR than MinISR; nothing was written: retry
 	NotEnoughAfterAppend Code = 31 // it became so after the write: the outcome is unknown
 	CorruptBatch         Code = 32 // the batch does not pass its checks; nothing was written
-	BatchTooLarge        Code = 33 // above the topic's MaxBatchBytes; nothing was written
+	BatchTooLarge        Code = 33 // above the topic's MaxBatchBytes, or inflates to too much; nothing was written
 	TimedOut             Code = 34 // not committed within the request's timeout: the outcome is unknown
 	Resigned             Code = 35 // the leader lost its place while the write was under way: the outcome is unknown
 	StorageFailed        Code = 36 // the broker's disk failed or is full: the outcome is unknown unless said otherwise
 	DiskFull             Code = 37 // nothing was written
 	InvalidTimestamp     Code = 38 // a record is of more than an hour ahead; nothing was written
+	MissingKey           Code = 39 // a record without a key, in a topic that is compacted; nothing was written
 	NotController        Code = 40 // ask the controller
 	StalePartitionEpoch  Code = 41 // the proposal is based on an older state
 	IneligibleReplica    Code = 42 // a proposed member is fenced, unknown or of another broker epoch: nothing was applied
 	NotAttempted         Code = 43 // nothing was applied
-	NewLeaderElected     Code = 44 // applied, and the leader has changed with it
+	NewLeaderElected     Code = 44 // applied, and the leader epoch has ended with it
 	UnknownBroker        Code = 45 // not registered: register
 	DuplicateBroker      Code = 46 // the id is held by a live broker of another directory
 	InvalidReplicas      Code = 47 // more replicas wanted than brokers are registered
@@ -52,12 +55,12 @@ const (
 
 var codeText = map[Code]string{
 	OK: "ok", Internal: "internal error", Malformed: "malformed request", Unsupported: "unsupported",
-	UnknownTopic: "unknown topic", UnknownPartition: "unknown partition", TopicExists: "topic exists", InvalidTopic: "invalid topic",
+	UnknownTopic: "unknown topic", UnknownPartition: "unknown partition", TopicExists: "topic exists", InvalidTopic: "invalid topic", TopicDeleted: "topic was deleted",
 	NotLeader: "not the leader", FencedEpoch: "leader epoch is fenced", UnknownEpoch: "leader epoch is not known yet",
-	StaleBroker: "stale broker epoch", OutOfRange: "offset out of range", NotAvailable: "offset not available yet",
+	StaleBroker: "stale broker epoch", OutOfRange: "offset out of range", NotAvailable: "offset not available yet", SnapshotRequired: "tombstones are gone: begin anew",
 	NotEnoughReplicas: "not enough in-sync replicas", NotEnoughAfterAppend: "not enough in-sync replicas after append",
 	CorruptBatch: "corrupt batch", BatchTooLarge: "batch too large", TimedOut: "timed out", Resigned: "leader resigned",
-	StorageFailed: "storage failed", DiskFull: "disk full", InvalidTimestamp: "timestamp too far ahead", NotController: "not the controller",
+	StorageFailed: "storage failed", DiskFull: "disk full", InvalidTimestamp: "timestamp too far ahead", MissingKey: "record without a key in a compacted topic", NotController: "not the controller",
 	StalePartitionEpoch: "stale partition epoch", IneligibleReplica: "ineligible replica", NotAttempted: "not attempted",
 	NewLeaderElected: "new leader elected", UnknownBroker: "unknown broker", DuplicateBroker: "duplicate broker", InvalidReplicas: "not enough brokers for the replicas",
 	NotCoordinator: "not the coordinator", CoordinatorLoading: "coordinator is loading", UnknownMember: "unknown member",

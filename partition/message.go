@@ -64,6 +64,12 @@ type (
 		Start         log.Offset
 		HighWatermark log.Offset
 		End           log.Offset
+		Followers     []FollowerAnswer // the other replicas, by rising ID
+	}
+	// FollowerAnswer is how far one follower has come, as its leader knows.
+	FollowerAnswer struct {
+		ID   BrokerID
+		Held log.Offset // all below it counts as held there; -1: not heard of in this epoch
 	}
 
 	// FindTimeRequest asks a partition's leader for the first committed record at or

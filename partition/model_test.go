@@ -106,6 +106,8 @@ func (w *world) settle() {
 			w.change(Change{ISR: s.ISR})
 		case len(s.ISR)+len(s.ELR) == 0 && !slices.ContainsFunc(s.LastKnownELR, func(id BrokerID) bool { return !w.active(id) }):
 			w.balance(s)
+		case s.Target != nil && s.complete(s.ISR, w.table.MinISR(w.id)).Target == nil:
+			w.change(Change{ISR: s.ISR})
 		default:
 			return
 		}
@@ -130,7 +132,7 @@ func (w *world) step() {
 	b, _ := w.table.Broker(who)
 	leads := s.Leader != NoBroker
 	var did string
-	switch w.rng.IntN(8) {
+	switch w.rng.IntN(11) {
 	case 0: // the leader appends, and the ISR follows: committed if it is large enough
 		if !leads {
 			return
@@ -173,10 +175,40 @@ func (w *world) step() {
 		did = fmt.Sprintf("register, suspect %v", register.Suspect)
 	case 7:
 		topic, _ := w.table.TopicByID(rides)
-		w.apply(ChangeTopic{Topic: rides, Expect: topic.Config.MinISR, MinISR: 1 + w.rng.IntN(3)})
+		other := topic.Config
+		other.MinISR = 1 + w.rng.IntN(3)
+		w.apply(ChangeTopic{Topic: rides, Expect: topic.Config, Config: other})
 		did = "MinISR"
+	case 8: // an operator moves it, or takes that back
+		target := brokerIDs(w.rng.Perm(worldBrokers))[:1+w.rng.IntN(worldBrokers)]
+		if s.Target != nil && w.rng.IntN(3) == 0 && s.CanCancel(w.table.MinISR(w.id)) {
+			target = s.Origin
+		}
+		w.change(Change{ISR: s.ISR, Target: target})
+		did = fmt.Sprintf("reassign to %v", target)
+	case 9:
+		w.change(Change{ISR: s.ISR, Prefer: who})
+		did = "transfer"
+	case 10: // an operator who gives up what the others may have
+		if leads || !w.active(who) || !slices.Contains(s.Replicas, who) || len(s.ISR) > 0 || slices.ContainsFunc(s.ELR, w.active) {
+			return
+		}
+		w.committed = min(w.committed, w.ends[who])
+		w.change(Change{ISR: ids(who), Unclean: true})
+		require.True(w.t, w.state().Recovering)
+		w.change(Change{ISR: ids(who), Recovered: true})
+		did = "unclean election"
 	}
 	w.note("%s %d -> %+v", did, who, *w.state())
+}
+
+// brokerIDs makes ids of what counts from 0.
+func brokerIDs(list []int) []BrokerID {
+	ids := make([]BrokerID, len(list))
+	for i, n := range list {
+		ids[i] = BrokerID(n + 1)
+	}
+	return ids
 }
 
 func (w *world) check(before State) {
@@ -184,6 +216,9 @@ func (w *world) check(before State) {
 	require.NoError(w.t, s.Validate(), "%v", w)
 	require.GreaterOrEqual(w.t, s.PartitionEpoch, before.PartitionEpoch, "%v", w)
 	require.GreaterOrEqual(w.t, s.Epoch, before.Epoch, "%v", w)
+	if gone := minus(before.Replicas, s.Replicas); len(gone) > 0 {
+		require.Greater(w.t, s.Epoch, before.Epoch, "%v have gone: %v", gone, w)
+	}
 	if s.Epoch == before.Epoch {
 		require.Equal(w.t, before.Leader, s.Leader, "one leader an epoch: %v", w)
 	}

@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"github.com/stretchr/testify/require"
+	"pgregory.net/rapid"
 )
 
 func brokersIn(racks ...string) []Broker {
@@ -35,10 +36,73 @@ func TestPlaceSpreadsEvenly(t *testing.T) {
 				}
 				on := fmt.Sprintf("%d partitions of %d copies on %d brokers: %v, %v", partitions, replicas, n, leads, holds)
 				require.LessOrEqual(t, spread(leads), 1, on)
-				require.LessOrEqual(t, spread(holds), 2, on)
+				require.LessOrEqual(t, spread(holds), 1, on)
 			}
 		}
 	}
+}
+
+// Whatever the racks, leaders differ by one at most, and no list could stand in
+// more racks. How many copies each keeps is even too where the racks are.
+func TestPlaceIsRackAwareAndEven(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		racks := rapid.SliceOfN(rapid.SampledFrom([]string{"a", "b", "c", "d"}), 1, 9).Draw(t, "racks")
+		brokers := brokersIn(racks...)
+		replicas := rapid.IntRange(1, len(brokers)).Draw(t, "replicas")
+		present, err := Place(brokers, rapid.IntRange(0, 20).Draw(t, "present"), replicas, rapid.IntRange(0, 9).Draw(t, "start"))
+		require.NoError(t, err)
+		more, err := PlaceMore(brokers, present, rapid.IntRange(0, 20).Draw(t, "partitions"), replicas, rapid.IntRange(0, 9).Draw(t, "then"))
+		require.NoError(t, err)
+		size := make(map[string]int)
+		for _, rack := range racks {
+			size[rack]++
+		}
+		leads := make([]int, len(brokers))
+		for _, list := range slices.Concat(present, more) {
+			leads[list[0]-1]++
+			crowd := make(map[string]int)
+			for _, id := range list {
+				crowd[racks[id-1]]++
+			}
+			require.Len(t, setOf(list), replicas)
+			require.Len(t, crowd, min(len(size), replicas), "%v in %v", list, racks)
+			for rack, n := range crowd {
+				for other := range size {
+					require.False(t, n > crowd[other]+1 && size[other] > crowd[other], "%v crowds %s and not %s: %v", list, rack, other, racks)
+				}
+			}
+		}
+		require.LessOrEqual(t, spread(leads), 1, "%v", leads)
+	})
+}
+
+func TestPlaceMoreFillsUpWhatIsUneven(t *testing.T) {
+	brokers := brokersIn("", "", "", "")
+	present := [][]BrokerID{{1, 2}, {1, 2}, {2, 1}, {9, 1}}
+	more, err := PlaceMore(brokers, present, 8, 2, 0)
+	require.NoError(t, err)
+	leads, holds := make([]int, 9), make([]int, 9)
+	for _, list := range slices.Concat(present, more) {
+		leads[list[0]-1]++
+		for _, id := range list {
+			holds[id-1]++
+		}
+	}
+	require.LessOrEqual(t, spread(leads[:4]), 1, "%v", leads)
+	require.LessOrEqual(t, spread(holds[:4]), 1, "%v", holds)
+}
+
+func TestPlaceLeavesOutWhoKeepsNoCopies(t *testing.T) {
+	brokers := brokersIn("", "", "")
+	brokers[1].VoterOnly = true
+	placed, err := Place(brokers, 10, 2, 0)
+	require.NoError(t, err)
+	for _, list := range placed {
+		require.ElementsMatch(t, ids(1, 3), list)
+	}
+	_, err = Place(brokers, 1, 3, 0)
+	require.ErrorIs(t, err, InvalidReplicas)
+	require.Equal(t, BrokerID(2), brokers[1].ID, "the caller's list stays as it was")
 }
 
 func TestPlaceSharesTheLoadOfOneThatDies(t *testing.T) {
@@ -81,7 +145,7 @@ func TestPlaceUsesEveryRack(t *testing.T) {
 				require.LessOrEqual(t, n, (replicas+2)/3, "rack %s of %v", rack, list)
 			}
 		}
-		require.LessOrEqual(t, spread(holds), 2, "racks come first: %v", holds)
+		require.LessOrEqual(t, spread(holds), 1, "racks of one size: %v", holds)
 	}
 }
 

@@ -33,15 +33,30 @@ type (
 		Members []Member // every replica
 	}
 
-	// ChangeTopic sets a topic's MinISR, and clears the ELR of its partitions: who was
-	// in it goes to LastKnownELR, unless the ISR suffices now. The partition epoch of
-	// each rises, so that whoever knows the new epoch knows the new value. It is skipped
-	// if the topic is not there, if Expect is not its present MinISR, or if it would
-	// rise above the ISR of a partition.
+	// ChangeTopic gives a topic another configuration of the same name, number of
+	// partitions and durability. If MinISR is another the ELR of its partitions is
+	// cleared: who was in it goes to LastKnownELR, unless the ISR suffices now; and the
+	// partition epoch of each rises, so that whoever knows the new epoch knows the new
+	// value. It is skipped if the topic is not there, if Expect is not its present
+	// configuration, or if MinISR would rise above the ISR of a partition.
 	ChangeTopic struct {
 		Topic  UUID
-		Expect int
-		MinISR int
+		Expect TopicConfig
+		Config TopicConfig
+	}
+
+	// DeleteTopic removes a topic with all its partitions; its id is never used again.
+	// It is skipped if the topic is not there.
+	DeleteTopic struct{ Topic UUID }
+
+	// AddPartitions gives a topic that has Expect partitions more of them, behind those.
+	// It is skipped if the topic is not there or has another number, or for what would
+	// skip a CreateTopic of the same partitions.
+	AddPartitions struct {
+		Topic      UUID
+		Expect     int
+		Partitions []*State
+		Members    []Member // every replica
 	}
 
 	// ChangePartition replaces a partition's state. It is skipped unless the
@@ -61,6 +76,8 @@ func (ChangeBroker) record()    {}
 func (CreateTopic) record()     {}
 func (ChangeTopic) record()     {}
 func (ChangePartition) record() {}
+func (DeleteTopic) record()     {}
+func (AddPartitions) record()   {}
 
 // A Member is a broker in one incarnation.
 type Member struct {

@@ -30,6 +30,9 @@ func intersect(a, b []BrokerID) []BrokerID {
 	return keep(a, func(id BrokerID) bool { return slices.Contains(b, id) })
 }
 
+// hasTwice reports whether a broker is named more than once.
+func hasTwice(ids []BrokerID) bool { return len(setOf(ids)) < len(ids) }
+
 func keep(ids []BrokerID, wanted func(BrokerID) bool) []BrokerID {
 	var kept []BrokerID
 	for _, id := range ids {

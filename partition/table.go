@@ -22,7 +22,7 @@ type Table struct {
 type Changes struct {
 	Partitions []ID       // their State, or their being there
 	Brokers    []BrokerID // registered, or of another standing
-	Topics     []UUID     // created, or of another configuration
+	Topics     []UUID     // created, deleted, or of another configuration
 	Applied    []bool     // for each record of the entry: false if it was skipped
 }
 
@@ -156,4 +156,11 @@ func (t *Table) addTopic(topic Topic) {
 		return cmp.Compare(t.topics[id].Config.Name, name)
 	})
 	t.order = slices.Insert(t.order, i, topic.ID)
+}
+
+// removeTopic takes out a topic that is there.
+func (t *Table) removeTopic(topic *Topic) {
+	delete(t.topics, topic.ID)
+	delete(t.names, foldName(topic.Config.Name))
+	t.order = slices.DeleteFunc(t.order, func(id UUID) bool { return id == topic.ID })
 }

@@ -1,7 +1,6 @@
 package partition
 
 import (
-	"slices"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -63,6 +62,25 @@ func TestTableAppliesRecords(t *testing.T) {
 		return r
 	}
 	fence2 := ChangeBroker{ID: 2, Epoch: 2, Fenced: true}
+	kept := TopicConfig{Name: "rides", Partitions: 2, Replicas: 3, MinISR: 2}
+	minISR := func(expect, least int) ChangeTopic {
+		r := ChangeTopic{Topic: rides, Expect: kept, Config: kept}
+		r.Expect.MinISR, r.Config.MinISR = expect, least
+		return r
+	}
+	alter := func(edit func(*ChangeTopic)) ChangeTopic {
+		r := minISR(2, 2)
+		edit(&r)
+		return r
+	}
+	add := func(edit func(*AddPartitions)) AddPartitions {
+		r := AddPartitions{
+			Topic: rides, Expect: 2, Partitions: []*State{{Replicas: ids(1, 2), ISR: ids(1), Leader: 1}},
+			Members: []Member{{1, 1}, {2, 2}},
+		}
+		edit(&r)
+		return r
+	}
 	tests := []struct {
 		name string
 		recs []Record
@@ -188,20 +206,69 @@ func TestTableAppliesRecords(t *testing.T) {
 		want: Changes{Applied: []bool{false, false}},
 	}, {
 		name: "a lowered MinISR touches every partition",
-		recs: []Record{ChangeTopic{Topic: rides, Expect: 2, MinISR: 1}},
+		recs: []Record{minISR(2, 1)},
 		want: Changes{Topics: []UUID{rides}, Partitions: []ID{first, second}, Applied: []bool{true}},
 	}, {
 		name: "a MinISR raised above the ISR of a partition is skipped",
-		recs: []Record{ChangeTopic{Topic: rides, Expect: 2, MinISR: 3}},
+		recs: []Record{minISR(2, 3)},
 		want: Changes{Applied: []bool{false}},
 	}, {
 		name: "a MinISR based on another value is skipped",
-		recs: []Record{ChangeTopic{Topic: rides, Expect: 3, MinISR: 1}, ChangeTopic{Topic: UUID{9}, Expect: 2, MinISR: 1}},
+		recs: []Record{minISR(3, 1), alter(func(r *ChangeTopic) { r.Topic, r.Config.MinISR = UUID{9}, 1 })},
 		want: Changes{Applied: []bool{false, false}},
 	}, {
 		name: "a MinISR of nothing is skipped",
-		recs: []Record{ChangeTopic{Topic: rides, Expect: 2, MinISR: 0}},
+		recs: []Record{minISR(2, 0)},
 		want: Changes{Applied: []bool{false}},
+	}, {
+		name: "another retention touches the topic alone",
+		recs: []Record{alter(func(r *ChangeTopic) { r.Config.Retention = 5 })},
+		want: Changes{Topics: []UUID{rides}, Applied: []bool{true}},
+	}, {
+		name: "a configuration that is the same is skipped",
+		recs: []Record{minISR(2, 2)},
+		want: Changes{Applied: []bool{false}},
+	}, {
+		name: "another name, number of partitions or durability is skipped",
+		recs: []Record{
+			alter(func(r *ChangeTopic) { r.Config.Name = "other" }), alter(func(r *ChangeTopic) { r.Config.Partitions = 3 }),
+			alter(func(r *ChangeTopic) { r.Config.Durability = Unsynced }),
+		},
+		want: Changes{Applied: []bool{false, false, false}},
+	}, {
+		name: "a deleted topic takes its partitions with it, once (KIP-516)",
+		recs: []Record{DeleteTopic{rides}, DeleteTopic{rides}, shrink},
+		want: Changes{Topics: []UUID{rides}, Partitions: []ID{first, second}, Applied: []bool{true, false, false}},
+	}, {
+		name: "a topic may be made anew under its name, in one entry, and what was said of the old one does not concern it (KIP-516)",
+		recs: []Record{
+			DeleteTopic{rides}, topic(func(r *CreateTopic) { r.Topic.Config.Name = "Rides" }), shrink, DeleteTopic{rides},
+		},
+		want: Changes{
+			Topics: []UUID{rides, {2}}, Partitions: []ID{first, second, {UUID{2}, 0}}, Applied: []bool{true, true, false, false},
+		},
+	}, {
+		name: "more partitions",
+		recs: []Record{add(func(*AddPartitions) {})},
+		want: Changes{Topics: []UUID{rides}, Partitions: []ID{{rides, 2}}, Applied: []bool{true}},
+	}, {
+		name: "more partitions come once",
+		recs: []Record{add(func(*AddPartitions) {}), add(func(*AddPartitions) {})},
+		want: Changes{Topics: []UUID{rides}, Partitions: []ID{{rides, 2}}, Applied: []bool{true, false}},
+	}, {
+		name: "no partitions, partitions of no topic, on a fenced broker, or impossible ones are skipped",
+		recs: []Record{
+			add(func(r *AddPartitions) { r.Partitions = nil }), add(func(r *AddPartitions) { r.Topic = UUID{9} }),
+			add(func(r *AddPartitions) { r.Members[1].Epoch = 9 }), add(func(r *AddPartitions) { r.Partitions[0].Leader = 2 }),
+		},
+		want: Changes{Applied: []bool{false, false, false, false}},
+	}, {
+		name: "a change of a partition that the same entry has made",
+		recs: []Record{
+			add(func(*AddPartitions) {}),
+			ChangePartition{ID: ID{rides, 2}, State: State{Replicas: ids(1, 2), ISR: ids(1), Leader: 1, PartitionEpoch: 1}},
+		},
+		want: Changes{Topics: []UUID{rides}, Partitions: []ID{{rides, 2}}, Applied: []bool{true, true}},
 	}}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -245,8 +312,11 @@ func TestSuspectLeavesTheELR(t *testing.T) {
 
 func TestChangeOfMinISRClearsTheELR(t *testing.T) {
 	table := newCluster(t)
-	table.Apply(6, []Record{ChangeTopic{Topic: rides, Expect: 2, MinISR: 1}})
 	topic, _ := table.TopicByID(rides)
+	lower := topic.Config
+	lower.MinISR = 1
+	table.Apply(6, []Record{ChangeTopic{Topic: rides, Expect: topic.Config, Config: lower}})
+	topic, _ = table.TopicByID(rides)
 	require.Equal(t, 1, topic.Config.MinISR)
 	require.Equal(t, State{Replicas: ids(1, 2, 3), ISR: ids(1, 2, 3), Leader: 1, PartitionEpoch: 1}, *topic.Partitions[0])
 	require.Equal(t, State{Replicas: ids(2, 3, 1), ISR: ids(2), Leader: 2, PartitionEpoch: 1}, *topic.Partitions[1])
@@ -255,105 +325,4 @@ func TestChangeOfMinISRClearsTheELR(t *testing.T) {
 func TestLoweredMinISRLeavesTheLastOnesToAsk(t *testing.T) {
 	s := State{Replicas: ids(1, 2, 3), ELR: ids(2), LastKnownELR: ids(1)}
 	require.Equal(t, State{Replicas: ids(1, 2, 3), LastKnownELR: ids(1, 2), PartitionEpoch: 1}, s.withMinISR(1))
-}
-
-func TestTableQueries(t *testing.T) {
-	table := newCluster(t)
-	table.Apply(6, []Record{CreateTopic{
-		Topic: Topic{
-			ID: UUID{5}, Config: TopicConfig{Name: "Alpha", MinISR: 2},
-			Partitions: []*State{{Replicas: ids(3), ISR: ids(3), Leader: 3}},
-		},
-		Members: []Member{{3, 3}},
-	}})
-	var names []string
-	for _, topic := range table.Topics() {
-		names = append(names, topic.Config.Name)
-	}
-	require.Equal(t, []string{"Alpha", "rides"}, names)
-	require.Equal(t, ids(1, 2, 3), []BrokerID{table.Brokers()[0].ID, table.Brokers()[1].ID, table.Brokers()[2].ID})
-	require.Equal(t, []ID{{rides, 0}, {rides, 1}, {UUID{5}, 0}}, table.PartitionsOf(3))
-	require.Equal(t, []ID{{rides, 0}, {rides, 1}}, table.PartitionsOf(1))
-	require.Nil(t, table.PartitionsOf(4))
-	require.Equal(t, 1, table.MinISR(ID{UUID{5}, 0}), "never more than the replicas")
-	require.Equal(t, 2, table.MinISR(ID{rides, 0}))
-	require.Zero(t, table.MinISR(ID{rides, 2}))
-
-	_, ok := table.Topic("alpha")
-	require.False(t, ok)
-	like, ok := table.TopicLike("alpha")
-	require.True(t, ok)
-	require.Equal(t, "Alpha", like.Config.Name)
-	_, ok = table.Partition(ID{rides, -1})
-	require.False(t, ok)
-	_, ok = table.Broker(9)
-	require.False(t, ok)
-	_, ok = table.TopicByID(UUID{9})
-	require.False(t, ok)
-
-	var all []ID
-	for id := range table.All() {
-		all = append(all, id)
-		if len(all) == 2 {
-			break
-		}
-	}
-	require.Equal(t, []ID{{UUID{5}, 0}, {rides, 0}}, all)
-}
-
-func TestWhatTheTableReturnsNeverChanges(t *testing.T) {
-	table := newCluster(t)
-	topic, _ := table.Topic("rides")
-	state, _ := table.Partition(ID{rides, 0})
-	brokers := table.Brokers()
-	old, partitions := *state, slices.Clone(topic.Partitions)
-	table.Apply(6, []Record{
-		ChangePartition{ID: ID{rides, 0}, State: State{Replicas: ids(1, 2, 3), ISR: ids(1, 2), Leader: 1, PartitionEpoch: 1}},
-		ChangeBroker{ID: 1, Epoch: 1, Fenced: true},
-	})
-	require.Equal(t, old, *state)
-	require.Equal(t, partitions, topic.Partitions)
-	require.False(t, brokers[0].Fenced)
-	now, _ := table.Partition(ID{rides, 0})
-	require.Equal(t, ids(1, 2), now.ISR)
-}
-
-func TestTheTableWritesToNoRecord(t *testing.T) {
-	table := newCluster(t)
-	begin := &State{Replicas: ids(1, 2), ISR: ids(1, 2), Leader: 1}
-	create := CreateTopic{
-		Topic:   Topic{ID: UUID{2}, Config: TopicConfig{Name: "payments", MinISR: 1}, Partitions: []*State{begin}},
-		Members: []Member{{1, 1}, {2, 2}},
-	}
-	shrink := ChangePartition{ID: ID{UUID{2}, 0}, State: State{Replicas: ids(1, 2), ISR: ids(1), Leader: 1, PartitionEpoch: 1}}
-	require.Equal(t, []bool{true, true}, table.Apply(6, []Record{create, shrink}).Applied)
-	require.Same(t, begin, create.Topic.Partitions[0])
-	require.Equal(t, ids(1, 2), begin.ISR)
-}
-
-func TestRestoreRefusesWhatNoTableHolds(t *testing.T) {
-	s := &State{Replicas: ids(1)}
-	topic := func(id byte, name string, states ...*State) Topic {
-		return Topic{ID: UUID{id}, Config: TopicConfig{Name: name}, Partitions: states}
-	}
-	tests := []struct {
-		name string
-		in   Image
-	}{
-		{"brokers out of order", Image{Brokers: []Broker{{ID: 2}, {ID: 1}}}},
-		{"a broker twice", Image{Brokers: []Broker{{ID: 1}, {ID: 1}}}},
-		{"a broker without an id", Image{Brokers: []Broker{{}}}},
-		{"topics out of order", Image{Topics: []Topic{topic(1, "b"), topic(2, "a")}}},
-		{"a topic id twice", Image{Topics: []Topic{topic(1, "a"), topic(1, "b")}}},
-		{"names alike but for case", Image{Topics: []Topic{topic(1, "A"), topic(2, "a")}}},
-		{"a topic without a name", Image{Topics: []Topic{topic(1, "")}}},
-		{"a missing state", Image{Topics: []Topic{topic(1, "a", s, nil)}}},
-		{"an impossible state", Image{Topics: []Topic{topic(1, "a", s, &State{})}}},
-	}
-	for _, tt := range tests {
-		t.Run(tt.name, func(t *testing.T) {
-			_, err := Restore(tt.in)
-			require.Error(t, err)
-		})
-	}
 }

@@ -27,6 +27,11 @@ func (f *Follower) answered(now time.Time, in Answered) Output {
 		return Output{Suspend: true}
 	case partition.OutOfRange:
 		return f.outOfRange(now, in.Answer)
+	case partition.SnapshotRequired:
+		if in.Answer.Start < 0 || in.Answer.Removed <= f.removed {
+			return Output{Delay: f.wait(now)} // it does not fit the question
+		}
+		return f.restart(in.Answer)
 	default:
 		return Output{Delay: f.wait(now)} // the metadata will settle it
 	}
@@ -102,7 +107,7 @@ func (f *Follower) outOfRange(now time.Time, a FetchAnswer) Output {
 	case a.End < f.end:
 		return f.truncate(now, a.End, a) // only an unclean election leads here
 	case a.Start > f.end:
-		return f.restart(a.Start)
+		return f.restart(a)
 	default:
 		return Output{Delay: f.wait(now)}
 	}
@@ -115,7 +120,7 @@ func (f *Follower) truncate(now time.Time, cut log.Offset, a FetchAnswer) Output
 		return Output{Delay: f.wait(now), Fault: &BadAnswerError{ID: f.id, Offset: f.end, Reason: "negative offset"}}
 	}
 	if cut < f.start {
-		return f.restart(a.Start)
+		return f.restart(a)
 	}
 	if cut == f.end && mutate.On("KAFKA-10706") {
 		return Output{Delay: f.wait(now)}
@@ -129,7 +134,8 @@ func (f *Follower) truncate(now time.Time, cut log.Offset, a FetchAnswer) Output
 // restart gives the whole log up and goes on where the leader's starts. Whoever
 // counts as complete must first leave ISR and ELR, so that no ack of its own and
 // no proposal speaks for what is gone.
-func (f *Follower) restart(start log.Offset) Output {
+func (f *Follower) restart(a FetchAnswer) Output {
+	start := a.Start
 	if f.complete() {
 		f.failed = &RefetchError{ID: f.id, End: f.end, Start: start}
 		return Output{Fail: f.failed}
@@ -138,5 +144,5 @@ func (f *Follower) restart(start log.Offset) Output {
 	if !mutate.On("KAFKA-9491") {
 		f.high = start
 	}
-	return Output{Reset: &start}
+	return Output{Reset: &start, Removed: a.Removed}
 }

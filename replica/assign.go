@@ -112,9 +112,14 @@ func (v *FetchVerdict) Answer(id partition.ID) FetchAnswer {
 	return FetchAnswer{
 		ID: id, Code: v.Code,
 		Diverging: v.Diverging, DivergingEpoch: v.DivergingEpoch, DivergingEnd: v.DivergingEnd,
-		HighWatermark: v.HighWatermark, Start: v.Start, End: v.End,
+		HighWatermark: v.HighWatermark, Start: v.Start, End: v.End, Removed: v.Removed,
 	}
 }
+
+// TombstonesGone reports whether records from an offset on, read for a follower, may
+// lack tombstones that it has not seen: those below removed may be missing from the log
+// that was read, and those below seen from its own.
+func TombstonesGone(from, seen, removed log.Offset) bool { return from < removed && seen < removed }
 
 // Readable returns OK, or why a reader of committed records may not read from an
 // offset of a leader's log, which ended at begin when its epoch began.

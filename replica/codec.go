@@ -12,8 +12,8 @@ const (
 	maxReplicas   = 1 << 10 // of one partition
 
 	idBytes     = 16 + 4
-	fetchBytes  = idBytes + 4 + 8 + 4 + 8 + 8 + 4 + 8
-	answerBytes = idBytes + 2 + 1 + 4 + 8 + 8 + 8 + 8
+	fetchBytes  = idBytes + 4 + 8 + 4 + 8 + 8 + 4 + 8 + 8
+	answerBytes = idBytes + 2 + 1 + 4 + 8 + 8 + 8 + 8 + 8
 	memberBytes = 4 + 8
 )
 
@@ -36,6 +36,7 @@ func (m *FetchRequest) Encode(w *wire.Writer) {
 		w.Int64(int64(p.Start))
 		w.Int32(p.MaxBytes)
 		w.Int64(int64(p.HighWatermark))
+		w.Int64(int64(p.Removed))
 	}
 }
 
@@ -63,6 +64,7 @@ func DecodeFetchRequest(b []byte) (FetchRequest, error) {
 			Start:         log.Offset(r.Int64()),
 			MaxBytes:      r.Int32(),
 			HighWatermark: log.Offset(r.Int64()),
+			Removed:       log.Offset(r.Int64()),
 		}
 	}
 	return m, r.Done()
@@ -82,6 +84,7 @@ func (m *FetchResponse) Encode(w *wire.Writer) {
 		w.Int64(int64(p.HighWatermark))
 		w.Int64(int64(p.Start))
 		w.Int64(int64(p.End))
+		w.Int64(int64(p.Removed))
 	}
 }
 
@@ -102,6 +105,7 @@ func DecodeFetchResponse(b []byte) (FetchResponse, error) {
 			HighWatermark:  log.Offset(r.Int64()),
 			Start:          log.Offset(r.Int64()),
 			End:            log.Offset(r.Int64()),
+			Removed:        log.Offset(r.Int64()),
 		}
 	}
 	return m, r.Done()
@@ -119,6 +123,7 @@ func (m *AlterISR) Encode(w *wire.Writer) {
 		w.Int32(int32(member.ID))
 		w.Int64(int64(member.Epoch))
 	}
+	w.Bool(m.Recovered)
 }
 
 // DecodeAlterISR takes a message that Encode has made.
@@ -137,6 +142,7 @@ func DecodeAlterISR(b []byte) (AlterISR, error) {
 	for i := range m.ISR {
 		m.ISR[i] = partition.Member{ID: partition.BrokerID(r.Int32()), Epoch: partition.BrokerEpoch(r.Int64())}
 	}
+	m.Recovered = r.Bool()
 	return m, r.Done()
 }
 
@@ -144,34 +150,15 @@ func DecodeAlterISR(b []byte) (AlterISR, error) {
 func (m *AlterISRAnswer) Encode(w *wire.Writer) {
 	w.Int16(int16(m.Code))
 	w.Int32(int32(m.Controller))
-	s := &m.State
-	for _, ids := range [][]partition.BrokerID{s.Replicas, s.ISR, s.ELR, s.LastKnownELR} {
-		w.Count(len(ids))
-		for _, id := range ids {
-			w.Int32(int32(id))
-		}
-	}
-	w.Int32(int32(s.Leader))
-	w.Int32(int32(s.Epoch))
-	w.Int32(int32(s.PartitionEpoch))
+	m.State.Encode(w)
 }
 
 // DecodeAlterISRAnswer takes a message that Encode has made.
 func DecodeAlterISRAnswer(b []byte) (AlterISRAnswer, error) {
 	r := wire.NewReader(b)
-	m := AlterISRAnswer{Code: partition.Code(r.Int16()), Controller: partition.BrokerID(r.Int32())}
-	s := &m.State
-	for _, ids := range []*[]partition.BrokerID{&s.Replicas, &s.ISR, &s.ELR, &s.LastKnownELR} {
-		if n := r.Count(maxReplicas, 4); n > 0 {
-			*ids = make([]partition.BrokerID, n)
-		}
-		for i := range *ids {
-			(*ids)[i] = partition.BrokerID(r.Int32())
-		}
+	m := AlterISRAnswer{
+		Code: partition.Code(r.Int16()), Controller: partition.BrokerID(r.Int32()), State: partition.DecodeState(r),
 	}
-	s.Leader = partition.BrokerID(r.Int32())
-	s.Epoch = log.Epoch(r.Int32())
-	s.PartitionEpoch = partition.PartitionEpoch(r.Int32())
 	return m, r.Done()
 }
 

@@ -54,6 +54,9 @@ func (l *Leader) compare(v *FetchVerdict, in Fetched) {
 	switch {
 	case fetch < l.start:
 		v.Code = partition.OutOfRange
+	case TombstonesGone(fetch, in.Partition.Removed, l.removed):
+		// It may hold what a tombstone that it will never see has deleted.
+		v.Code = partition.SnapshotRequired
 	case last == log.NoEpoch:
 		// A log without a batch parts from nothing, if only it begins within this one.
 		if fetch > l.end {
@@ -71,11 +74,11 @@ func (l *Leader) compare(v *FetchVerdict, in Fetched) {
 // snapshot puts this moment's offsets into a verdict. Those of after the step serve
 // best, and are still from before the read.
 func (l *Leader) snapshot(v *FetchVerdict, asked FetchPartition) {
-	v.HighWatermark, v.Start, v.End = l.high, l.start, l.end
+	v.HighWatermark, v.Start, v.End, v.Removed = l.high, l.start, l.end, l.removed
 	if v.Stale {
 		// The logs have not been compared, so that a high watermark would make records
 		// readable that may yet be cut. The follower gets back what it said.
-		v.HighWatermark, v.Start = asked.HighWatermark, asked.Start
+		v.HighWatermark, v.Start, v.Removed = asked.HighWatermark, asked.Start, asked.Removed
 	}
 	v.News = v.Read && asked.HighWatermark < l.high
 }

@@ -17,6 +17,8 @@ type FollowerConfig struct {
 
 	Start, End, Flushed, HighWatermark log.Offset
 
+	Removed log.Offset // below which tombstones may be missing from the log
+
 	LastEpoch log.Epoch // the newest in the log's epoch history; NoEpoch: it has none
 }
 
@@ -38,6 +40,7 @@ type Follower struct {
 	state partition.State // the newest known, by its partition epoch
 
 	start     log.Offset
+	removed   log.Offset // below which tombstones may be missing
 	end       log.Offset
 	flushed   log.Offset
 	high      log.Offset // the high watermark; it may go down (the leader may know less)
@@ -55,7 +58,7 @@ type Follower struct {
 func NewFollower(c FollowerConfig) *Follower {
 	return &Follower{
 		id: c.ID, self: c.Self, state: c.State,
-		start: c.Start, end: c.End, flushed: min(c.Flushed, c.End),
+		start: c.Start, removed: c.Removed, end: c.End, flushed: min(c.Flushed, c.End),
 		high:      min(max(c.HighWatermark, c.Start), c.End),
 		lastEpoch: c.LastEpoch, acked: unknown,
 	}
@@ -71,7 +74,7 @@ func (f *Follower) Request(now time.Time, maxBytes int32) (FetchPartition, bool)
 	f.acked = f.flushed
 	return FetchPartition{
 		ID: f.id, Epoch: f.state.Epoch, Fetch: f.end, LastEpoch: f.lastEpoch,
-		Ack: f.flushed, Start: f.start, MaxBytes: maxBytes, HighWatermark: f.high,
+		Ack: f.flushed, Start: f.start, MaxBytes: maxBytes, HighWatermark: f.high, Removed: f.removed,
 	}, true
 }
 
@@ -91,6 +94,7 @@ func (f *Follower) Step(now time.Time, in Input) Output {
 	case Started:
 		f.start = max(f.start, min(in.Start, f.end))
 		f.high = max(f.high, f.start)
+		f.removed = max(f.removed, in.Removed)
 	}
 	if f.high != high {
 		out.HighWatermark, out.Moved = f.high, true
@@ -104,13 +108,13 @@ func (f *Follower) Step(now time.Time, in Input) Output {
 // moved takes the log as it now is.
 func (f *Follower) moved(now time.Time, in Moved) Output {
 	var out Output
-	if f.waiting && in.End == f.end && in.LastEpoch == f.lastEpoch {
+	if f.waiting && in.End == f.end && in.LastEpoch == f.lastEpoch && in.Removed == f.removed {
 		// The log refused, or the cut cut nothing. Asking at once would get the same.
 		out.Fault = &BadAnswerError{ID: f.id, Offset: in.End, Reason: "the log stays as it is"}
 		out.Delay = f.wait(now)
 	}
 	f.waiting = false
-	f.start, f.end, f.lastEpoch = in.Start, in.End, in.LastEpoch
+	f.start, f.end, f.lastEpoch, f.removed = in.Start, in.End, in.LastEpoch, in.Removed
 	f.flushed = min(in.Flushed, in.End)
 	f.acked = min(f.acked, f.flushed)
 	if !mutate.On("KAFKA-9491") {

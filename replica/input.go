@@ -48,8 +48,8 @@ type (
 	// Flushed: the log is flushed up to, not including, End.
 	Flushed struct{ End log.Offset }
 
-	// Started: the log now starts at Start.
-	Started struct{ Start log.Offset }
+	// Started: the log now starts at Start, and tombstones below Removed may be missing.
+	Started struct{ Start, Removed log.Offset }
 
 	// Changed: the metadata is newer, and the leader epoch is still the machine's.
 	// A follower looks at State alone.
@@ -80,6 +80,7 @@ type (
 		End       log.Offset
 		Flushed   log.Offset
 		LastEpoch log.Epoch // the newest in the log's epoch history
+		Removed   log.Offset
 	}
 )
 

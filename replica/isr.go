@@ -34,7 +34,8 @@ func (l *Leader) resend() *AlterISR {
 // propose makes a proposal if the ISR should be another and none is under way.
 // Catch-up, incarnation and request are all taken from one and the same state of
 // the followers (KAFKA-15221). Whoever is added counts from now on; whoever is left
-// out counts until the controller has agreed.
+// out counts until the controller has agreed. The first proposal after an unclean
+// election reports it too, and comes even if the ISR is to stay.
 func (l *Leader) propose(now time.Time, shrink bool) *AlterISR {
 	if l.pending != nil {
 		return nil
@@ -50,7 +51,7 @@ func (l *Leader) propose(now time.Time, shrink bool) *AlterISR {
 			isr = append(isr, p.member())
 		}
 	}
-	if same {
+	if same && !l.state.Recovering {
 		return nil
 	}
 	slices.SortFunc(isr, func(a, b partition.Member) int { return int(a.ID) - int(b.ID) })
@@ -59,7 +60,7 @@ func (l *Leader) propose(now time.Time, shrink bool) *AlterISR {
 	}
 	req := &AlterISR{
 		From: l.self, BrokerEpoch: l.selfEpoch, ID: l.id,
-		Epoch: l.state.Epoch, PartitionEpoch: l.state.PartitionEpoch, ISR: isr,
+		Epoch: l.state.Epoch, PartitionEpoch: l.state.PartitionEpoch, ISR: isr, Recovered: l.state.Recovering,
 	}
 	l.pending, l.refused = &proposal{req: req}, nil
 	for _, m := range isr {

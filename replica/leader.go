@@ -22,6 +22,8 @@ type LeaderConfig struct {
 	Peers     []Peer // the other replicas
 
 	Start, End, Flushed, HighWatermark log.Offset
+
+	Removed log.Offset // below which tombstones may be missing from the log
 }
 
 // A Leader is the deciding half of a leading replica, for one leader epoch.
@@ -38,6 +40,7 @@ type Leader struct {
 	minISR int
 
 	start   log.Offset
+	removed log.Offset // below which tombstones may be missing
 	end     log.Offset
 	flushed log.Offset
 	high    log.Offset // the high watermark; it never goes down
@@ -55,7 +58,7 @@ func NewLeader(now time.Time, c LeaderConfig) *Leader {
 	l := &Leader{
 		id: c.ID, self: c.Self, selfEpoch: c.SelfEpoch, synced: c.Synced, lag: c.Lag,
 		state: c.State, minISR: c.MinISR,
-		start: c.Start, end: c.End, begin: c.End,
+		start: c.Start, removed: c.Removed, end: c.End, begin: c.End,
 		flushed:   min(c.Flushed, c.End),
 		high:      min(max(c.HighWatermark, c.Start), c.End),
 		followers: followersOf(&c.State, c.Self, nil, c.End),
@@ -81,6 +84,7 @@ func (l *Leader) Step(now time.Time, in Input) Output {
 		l.flushed = max(l.flushed, min(in.End, l.end))
 	case Started:
 		l.start = max(l.start, min(in.Start, l.high))
+		l.removed = max(l.removed, in.Removed)
 	case Fetched:
 		out.Fetch = l.fetched(now, in)
 		out.Propose = l.propose(now, false)
@@ -219,7 +223,7 @@ func (l *Leader) MaximalISR() []partition.BrokerID {
 // NeedsTick reports whether time alone can change anything. An idle partition,
 // where everybody has everything, needs none.
 func (l *Leader) NeedsTick() bool {
-	if l.refused != nil || l.pending != nil && l.pending.lost {
+	if l.refused != nil || l.pending != nil && l.pending.lost || l.state.Recovering && l.pending == nil {
 		return true
 	}
 	for i := range l.followers {

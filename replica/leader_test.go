@@ -293,7 +293,7 @@ func TestFetchVerdict(t *testing.T) {
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			l := newTestLeader(nil)
-			run(t, l, written(10), acked(2, 1, 10), acked(3, 1, 10), Started{2})
+			run(t, l, written(10), acked(2, 1, 10), acked(3, 1, 10), Started{Start: 2})
 			require.Equal(t, &tt.want, run(t, l, tt.in).Fetch)
 		})
 	}
@@ -301,7 +301,7 @@ func TestFetchVerdict(t *testing.T) {
 
 func TestStartNeverPassesTheHighWatermark(t *testing.T) {
 	l := newTestLeader(nil)
-	run(t, l, written(10), acked(2, 1, 4), acked(3, 1, 4), Started{8})
+	run(t, l, written(10), acked(2, 1, 4), acked(3, 1, 4), Started{Start: 8})
 	require.Equal(t, log.Offset(4), run(t, l, acked(2, 2, 4)).Fetch.Start)
 }
 

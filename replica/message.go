@@ -30,6 +30,8 @@ type (
 		Ack       log.Offset // its flushed end
 		Start     log.Offset // its log start
 		MaxBytes  int32      // 0: an ack only, which is never parked
+		// Removed is the offset below which tombstones may be missing from its log.
+		Removed log.Offset
 		// HighWatermark is the one that the follower knows: a leader that knows a
 		// higher one answers at once.
 		HighWatermark log.Offset
@@ -53,6 +55,7 @@ type (
 		HighWatermark  log.Offset
 		Start          log.Offset
 		End            log.Offset
+		Removed        log.Offset // below which tombstones may be missing from the leader's log
 	}
 
 	// AlterISR asks the controller to make ISR the in-sync set. It holds only against
@@ -64,6 +67,7 @@ type (
 		Epoch          log.Epoch
 		PartitionEpoch partition.PartitionEpoch
 		ISR            []partition.Member // by rising ID; UnknownBrokerEpoch only for one that is in it already
+		Recovered      bool               // the sender has taken over after an unclean election
 	}
 
 	// AlterISRAnswer: with OK, the partition's state after the change. With

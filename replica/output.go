@@ -21,8 +21,10 @@ type Output struct {
 	// Lossy says that the cut goes below the high watermark, which only an election
 	// of an incomplete replica explains: to be logged loudly and counted.
 	Lossy bool
-	// Reset forgets the whole log, which begins again here.
-	Reset *log.Offset
+	// Reset forgets the whole log, which begins again here; of what follows,
+	// tombstones below Removed may be missing.
+	Reset   *log.Offset
+	Removed log.Offset
 	// Append holds whole batches, checked, to be appended as they are.
 	Append []byte
 	// Start is the leader's log start: what is below it may go.
@@ -64,6 +66,7 @@ type FetchVerdict struct {
 	HighWatermark  log.Offset
 	Start          log.Offset
 	End            log.Offset
+	Removed        log.Offset
 
 	// Read says that the follower gets what there is from its Fetch up to End; if
 	// that is nothing, and there is no News, the fetch may be parked.

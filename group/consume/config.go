@@ -95,7 +95,8 @@ type Config struct {
 	MaxWait time.Duration
 
 	// FetchBytes bounds one answer of a broker, BufferBytes what has been fetched and
-	// not yet handed out. A larger batch comes alone.
+	// not yet handed out. A larger batch comes alone. Compressed batches count as
+	// they travel: of each partition the one that is being handed out is inflated.
 	//
 	// Zero means 1 MiB, and 8 MiB.
 	FetchBytes, BufferBytes int

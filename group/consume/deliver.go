@@ -146,6 +146,7 @@ func (c *Consumer) used(got turn) {
 // dropFirst takes a batch that is used up off the buffer, and the turn from its
 // part; the caller holds mu.
 func (c *Consumer) dropFirst(p *part) {
+	p.progress.pass(mark{p.buffer[0].Next(), p.buffer[0].Epoch()})
 	before := p.bytes
 	p.drop()
 	c.turn++
@@ -201,7 +202,7 @@ func (c *Consumer) collect(got turn, most int) ([]Record, error) {
 
 // decode returns the records of a batch from an offset on.
 func decode(b log.Batch, from log.Offset) ([]log.Record, error) {
-	recs := make([]log.Record, 0, min(max(b.Count(), 0), len(b)))
+	recs := make([]log.Record, 0, min(max(b.Count(), 0), len(b))) // not nil: decoded, and perhaps empty
 	for r, err := range b.Records() {
 		if err != nil {
 			return nil, err

@@ -2,8 +2,10 @@ package consume
 
 import (
 	"context"
+	"encoding/binary"
 	"errors"
 	"fmt"
+	"hash/crc32"
 	"slices"
 	"sync"
 	"testing"
@@ -31,6 +33,7 @@ type fakeCluster struct {
 	epoch0     bool          // answers to reads come from a leader of epoch 0
 	looks      int           // at the leaders, since the test has last set it to 0
 	delay      time.Duration // of an answer to a read
+	codec      log.Compression
 	commits    map[partition.ID]log.Offset
 	requests   []offsets.CommitRequest
 
@@ -88,11 +91,30 @@ func (f *fakeCluster) write(id partition.ID, records int) {
 	for n := range records {
 		b.Append(0, nil, fmt.Appendf(nil, "%d", int(first)+n), nil)
 	}
-	batch := b.Build()
+	batch := b.Compress(f.codec)
 	batch.Place(first, 1)
 	l.batches = append(l.batches, batch)
 	close(f.arrived)
 	f.arrived = make(chan struct{})
+}
+
+// compact appends what compaction has left of a batch of that many offsets: its
+// first records, or a batch without any.
+func (f *fakeCluster) compact(id partition.ID, offsets, left int) {
+	f.write(id, max(left, 1))
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	l := f.log(id)
+	b := l.batches[len(l.batches)-1]
+	if left == 0 {
+		b = b[:log.BatchOverhead:log.BatchOverhead]
+		binary.BigEndian.PutUint32(b[8:], log.BatchOverhead-12)
+		binary.BigEndian.PutUint32(b[57:], 0)
+		b[22] = byte(log.Zstd) // there is nothing to inflate
+	}
+	binary.BigEndian.PutUint32(b[23:], uint32(offsets-1))
+	binary.BigEndian.PutUint32(b[17:], crc32.Checksum(b[21:], crc32.MakeTable(crc32.Castagnoli)))
+	l.batches[len(l.batches)-1] = b
 }
 
 // assign sets the member's target.

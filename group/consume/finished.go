@@ -38,6 +38,19 @@ func (p *progress) hand(offset log.Offset, epoch log.Epoch) {
 	p.reached = max(p.reached, p.handed.at)
 }
 
+// pass notes that no record lies below a mark that has not been handed out: a
+// compaction may have removed the last before it. It is finished with what is in
+// hand, and at once if nothing is.
+func (p *progress) pass(m mark) {
+	if m.at <= p.handed.at {
+		return
+	}
+	if p.finished.at >= p.handed.at && p.finished.at < m.at {
+		p.finished = m
+	}
+	p.handed = m
+}
+
 // delivered reports whether the record below a mark was handed out since the start:
 // one of an earlier assignment, or of the caller's own making, says nothing here.
 func (p *progress) delivered(m mark) bool { return m.at > p.began && m.at <= p.reached }

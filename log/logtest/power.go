@@ -2,6 +2,7 @@ package logtest
 
 import (
 	"errors"
+	"io"
 	"maps"
 	"math/rand"
 	"path/filepath"
@@ -143,13 +144,31 @@ func (c powerCut) revert(f log.File, n *node) (int64, error) {
 		case stays && (i < len(sectors)-1 || !c.one(2)):
 			continue
 		case stays || c.one(8): // torn: its first bytes are new
-			at = c.rng.Intn(sector)
+			if at, err = c.tear(f, s, old[s]); err != nil {
+				return 0, err
+			}
 		}
 		if _, err := f.WriteAt(old[s][at:], s*sector+int64(at)); err != nil {
 			return 0, err
 		}
 	}
 	return left, f.Truncate(left)
+}
+
+// tear draws where a sector is torn, among the bytes that have changed.
+func (c powerCut) tear(f log.File, s int64, old []byte) (int, error) {
+	now := make([]byte, sector)
+	if _, err := f.ReadAt(now, s*sector); err != nil && !errors.Is(err, io.EOF) {
+		return 0, err
+	}
+	first, last := 0, sector-1
+	for first < last && now[first] == old[first] {
+		first++
+	}
+	for last > first && now[last] == old[last] {
+		last--
+	}
+	return first + 1 + c.rng.Intn(last-first+1), nil
 }
 
 // size draws the size of a file that was of one size, and is of another now. One

@@ -27,7 +27,8 @@ type Cluster interface {
 type Topic struct {
 	ID            partition.UUID
 	Partitions    int
-	MaxBatchBytes int // the largest batch that a leader takes; 0: 1 MiB
+	MaxBatchBytes int  // the largest batch that a leader takes; 0: 1 MiB
+	Keyed         bool // each record must have a key
 }
 
 // A Record is one to be sent. Its slices are copied before a send call returns.

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/samsalog/samsa/log"
 	"github.com/samsalog/samsa/partition"
 )
 
@@ -22,8 +23,8 @@ type Config struct {
 	// Zero means not at all.
 	Linger time.Duration
 
-	// BatchBytes is the size at which a batch is full. A larger record travels
-	// alone; the topic's MaxBatchBytes is the limit to that.
+	// BatchBytes is the size at which a batch is full, before it is compressed. A
+	// larger record travels alone; the topic's MaxBatchBytes is the limit to that.
 	//
 	// Zero means 64 KiB.
 	BatchBytes int
@@ -45,6 +46,11 @@ type Config struct {
 	//
 	// Zero means 15 s.
 	AttemptTimeout time.Duration
+
+	// Compression of batches. One that would not get smaller is left as it is.
+	//
+	// Zero is none.
+	Compression log.Compression
 
 	// Partitioner chooses a record's partition.
 	//
@@ -91,6 +97,9 @@ func (c Config) validate() error {
 	}
 	if c.BufferBytes < 0 {
 		errs = append(errs, fmt.Errorf("BufferBytes is %d", c.BufferBytes))
+	}
+	if err := c.Compression.Check(); err != nil {
+		errs = append(errs, fmt.Errorf("Compression: %w: %w", partition.Unsupported, err))
 	}
 	if len(errs) > 0 {
 		return fmt.Errorf("produce: bad config: %w", errors.Join(errs...))

@@ -163,6 +163,9 @@ func (p *Producer) admit(ctx context.Context, q *queue, rec *Record) (int, error
 		return 0, fmt.Errorf("%w: %d bytes, and there is room for %d", ErrTooLarge, n, limit)
 	}
 	// Its leader would refuse it, and all that is in one batch with it.
+	if q.topic.keyed && rec.Key == nil {
+		return 0, partition.MissingKey
+	}
 	if rec.Timestamp > p.latest.Load() {
 		latest := time.Now().Add(partition.MaxAhead).UnixMilli()
 		p.latest.Store(latest)
@@ -187,7 +190,7 @@ func (p *Producer) queues() []*queue {
 	defer p.mu.Unlock()
 	var all []*queue
 	for t := range maps.Values(p.byID) {
-		all = append(all, t.queues...)
+		all = append(all, *t.queues.Load()...)
 	}
 	return all
 }

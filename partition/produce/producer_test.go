@@ -554,8 +554,9 @@ func TestManySenders(t *testing.T) {
 }
 
 func TestConfigIsChecked(t *testing.T) {
-	_, err := New(Config{Linger: -1, BatchBytes: -1, Acks: 9}, newFake())
-	for _, name := range []string{"Linger", "BatchBytes", "Acks"} {
+	_, err := New(Config{Linger: -1, BatchBytes: -1, Acks: 9, Compression: 3}, newFake())
+	for _, name := range []string{"Linger", "BatchBytes", "Acks", "Compression", "lz4"} {
 		require.ErrorContains(t, err, name)
 	}
+	require.ErrorIs(t, err, partition.Unsupported)
 }

@@ -51,11 +51,12 @@ func (q *queue) deliver(b *batch) outcome {
 	var out outcome
 	var t trial
 	if b.builder.Count() > 0 {
-		out = q.send(b, b.builder.Build(), &t)
+		out = q.send(b, b.builder.Compress(q.producer.cfg.Compression), &t)
 	}
 	q.producer.buffer.give(b.bytes) // before the callbacks, which may send again
 	b.tell(q.id.Partition, out)
 	q.landed(b)
+	q.producer.grow(q.topic)
 	q.producer.recycle(b, t.unclean)
 	return out
 }
@@ -69,15 +70,15 @@ func (q *queue) send(b *batch, data log.Batch, t *trial) outcome {
 			return outcome{err: t.fail(q.topic.name, q.id.Partition, reason)}
 		}
 		resp, err := q.attempt(base, b, data)
+		if err == nil && (resp.Code == partition.UnknownTopic || resp.Code == partition.TopicDeleted) {
+			q.producer.forget(q.topic)
+		}
 		switch t.judge(resp, err) {
 		case written:
 			return outcome{first: resp.First, epoch: resp.Epoch}
 		case refused:
 			return outcome{err: t.fail(q.topic.name, q.id.Partition, nil)}
 		case again:
-		}
-		if err == nil && resp.Code == partition.UnknownTopic {
-			q.producer.forget(q.topic)
 		}
 		q.pause(base, b, backoff)
 	}

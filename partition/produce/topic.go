@@ -4,7 +4,9 @@ import (
 	"context"
 	"fmt"
 	"maps"
+	"slices"
 	"sync/atomic"
+	"time"
 
 	"github.com/samsalog/samsa/partition"
 )
@@ -14,14 +16,20 @@ type topic struct {
 	name     string
 	id       partition.UUID
 	maxBatch int
-	queues   []*queue // by partition
+	keyed    bool                     // records without a key are refused
+	queues   atomic.Pointer[[]*queue] // by partition; replaced when there are more
 	sticky   atomic.Int32
+	asked    atomic.Int64 // when the cluster was last asked for it, in Unix nanoseconds
 }
+
+// askAgain is how often a producer looks whether a topic that it sends to has got
+// more partitions.
+const askAgain = time.Second
 
 // moveOn makes another partition that of the records without a key, if it was
 // this one: its batch has left or is full.
 func (t *topic) moveOn(from partition.PartitionID) {
-	next := (int(from) + 1) % len(t.queues)
+	next := (int(from) + 1) % len(*t.queues.Load())
 	t.sticky.CompareAndSwap(int32(from), int32(next))
 }
 
@@ -34,19 +42,25 @@ func (p *Producer) route(ctx context.Context, rec *Record) (*queue, error) {
 			return nil, &Error{Topic: rec.Topic, Partition: rec.Partition, Err: err}
 		}
 	}
-	part := rec.Partition
+	part, queues := rec.Partition, *t.queues.Load()
+	if p.cfg.Partitioner == partition.Manual && int(part) >= len(queues) {
+		if _, err := p.lookUp(ctx, rec.Topic); err != nil {
+			return nil, &Error{Topic: rec.Topic, Partition: part, Err: err}
+		}
+		queues = *t.queues.Load()
+	}
 	if p.cfg.Partitioner != partition.Manual {
-		chosen, ok := p.cfg.Partitioner.Partition(rec.Key, len(t.queues))
+		chosen, ok := p.cfg.Partitioner.Partition(rec.Key, len(queues))
 		if !ok {
 			chosen = partition.PartitionID(t.sticky.Load())
 		}
 		part = chosen
 	}
-	if part < 0 || int(part) >= len(t.queues) {
+	if part < 0 || int(part) >= len(queues) {
 		return nil, &Error{Topic: rec.Topic, Partition: part,
-			Err: fmt.Errorf("%w: the topic has %d partitions", partition.UnknownPartition, len(t.queues))}
+			Err: fmt.Errorf("%w: the topic has %d partitions", partition.UnknownPartition, len(queues))}
 	}
-	return t.queues[part], nil
+	return queues[part], nil
 }
 
 // lookUp asks the cluster for a topic, for as long as a record may take to be
@@ -72,8 +86,23 @@ func (p *Producer) lookUp(ctx context.Context, name string) (*topic, error) {
 	return nil, err
 }
 
+// grow looks whether a topic has got more partitions, if it has not just been asked
+// about. It waits for nothing.
+func (p *Producer) grow(t *topic) {
+	now, asked := time.Now().UnixNano(), t.asked.Load()
+	if now-asked < int64(askAgain) || !t.asked.CompareAndSwap(asked, now) {
+		return
+	}
+	ctx, cancel := context.WithCancel(p.ctx)
+	cancel()
+	if found, err := p.cluster.Topic(ctx, t.name); err == nil && found.ID == t.id {
+		_, _ = p.remember(t.name, found)
+	}
+}
+
 // remember keeps what is known of a topic. A topic that is known by its id keeps
-// its queues: two for one partition would know no order.
+// its queues, and gets more if it has more partitions now: two for one partition would
+// know no order.
 func (p *Producer) remember(name string, found Topic) (*topic, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -88,6 +117,7 @@ func (p *Producer) remember(name string, found Topic) (*topic, error) {
 		t = p.newTopic(name, found)
 		p.byID[found.ID] = t
 	}
+	t.extend(p, found.Partitions)
 	topics := maps.Clone(*p.topics.Load())
 	if topics == nil {
 		topics = make(map[string]*topic)
@@ -98,17 +128,29 @@ func (p *Producer) remember(name string, found Topic) (*topic, error) {
 }
 
 func (p *Producer) newTopic(name string, found Topic) *topic {
-	t := &topic{name: name, id: found.ID, maxBatch: found.MaxBatchBytes, queues: make([]*queue, found.Partitions)}
+	t := &topic{name: name, id: found.ID, maxBatch: found.MaxBatchBytes}
 	if t.maxBatch <= 0 {
 		t.maxBatch = 1 << 20
 	}
-	for n := range t.queues {
-		t.queues[n] = &queue{
-			producer: p, topic: t, id: partition.ID{Topic: found.ID, Partition: partition.PartitionID(n)},
-			wake: make(chan struct{}, 1),
-		}
-	}
+	t.queues.Store(new([]*queue))
 	return t
+}
+
+// extend makes the queues that are lacking; the caller holds the producer's mu.
+func (t *topic) extend(p *Producer, partitions int) {
+	t.asked.Store(time.Now().UnixNano())
+	have := *t.queues.Load()
+	if partitions <= len(have) {
+		return
+	}
+	queues := slices.Clone(have)
+	for n := len(have); n < partitions; n++ {
+		queues = append(queues, &queue{
+			producer: p, topic: t, id: partition.ID{Topic: t.id, Partition: partition.PartitionID(n)},
+			wake: make(chan struct{}, 1),
+		})
+	}
+	t.queues.Store(&queues)
 }
 
 // forget has the next record for a topic ask the cluster again: its leader says

@@ -20,8 +20,9 @@ const (
 // nothing is written meanwhile, and the answers stay true as long as the
 // partition's state and the broker's incarnation do.
 type ballot struct {
-	epoch partition.PartitionEpoch // of the state that it is held in
-	votes []vote                   // one for each of LastKnownELR
+	epoch  partition.PartitionEpoch // of the state that it is held in
+	votes  []vote                   // one for each of LastKnownELR
+	forced bool                     // an operator wants it, among those that are there
 }
 
 type vote struct {
@@ -32,9 +33,9 @@ type vote struct {
 	end    LogEnd
 }
 
-func newBallot(s *partition.State) *ballot {
+func newBallot(s *partition.State, voters []partition.BrokerID) *ballot {
 	b := &ballot{epoch: s.PartitionEpoch}
-	for _, id := range s.LastKnownELR {
+	for _, id := range voters {
 		b.votes = append(b.votes, vote{broker: id})
 	}
 	return b
@@ -48,23 +49,36 @@ func (b *ballot) winner(p *plan, s *partition.State) (partition.BrokerID, bool) 
 	if mutate.On("all stop at once") {
 		return partition.NoBroker, false
 	}
-	var best *vote
-	for _, id := range s.Replicas {
-		i := slices.IndexFunc(b.votes, func(v vote) bool { return v.broker == id })
-		if i >= 0 && (best == nil || compareEnds(b.votes[i].end, best.end) > 0) {
-			best = &b.votes[i]
-		}
+	damaged := slices.ContainsFunc(b.votes, func(v vote) bool { return !p.active(v.broker) || v.end.Damaged || v.end.Unusable })
+	if damaged || !b.cast(p.c.table) {
+		return partition.NoBroker, false
 	}
-	for _, v := range b.votes {
-		now, ok := p.c.table.Broker(v.broker)
-		if !ok || !p.active(v.broker) || !v.cast || v.epoch != now.Epoch || v.end.Damaged {
-			return partition.NoBroker, false
-		}
-	}
+	best := b.best(s)
 	if best == nil {
 		return partition.NoBroker, false
 	}
 	return best.broker, true
+}
+
+// cast reports whether all have answered, in their present incarnation.
+func (b *ballot) cast(t *partition.Table) bool {
+	return !slices.ContainsFunc(b.votes, func(v vote) bool {
+		now, ok := t.Broker(v.broker)
+		return !ok || !v.cast || v.epoch != now.Epoch
+	})
+}
+
+// best returns the most complete of those that can lead at all; of those that are
+// alike the first in order of preference. Nil: there is none.
+func (b *ballot) best(s *partition.State) *vote {
+	var best *vote
+	for _, id := range s.Replicas {
+		i := slices.IndexFunc(b.votes, func(v vote) bool { return v.broker == id && !v.end.Unusable })
+		if i >= 0 && (best == nil || compareEnds(b.votes[i].end, best.end) > 0) {
+			best = &b.votes[i]
+		}
+	}
+	return best
 }
 
 func compareEnds(a, b LogEnd) int {

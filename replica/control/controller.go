@@ -5,6 +5,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/samsalog/samsa/log"
 	"github.com/samsalog/samsa/partition"
 )
 
@@ -61,7 +62,10 @@ type Controller struct {
 	seen      map[partition.BrokerID]time.Time // the last sign of life of each unfenced broker
 	condemned map[partition.BrokerID]sentence  // to be fenced, until they are
 	dirty     map[partition.ID]struct{}        // partitions to look at
-	ballots   map[partition.ID]*ballot         // partitions that wait for a balanced election
+	ballots   map[partition.ID]*ballot         // partitions that wait for an election by their logs
+
+	heard map[partition.BrokerID]log.Offset // how much each unfenced broker has applied, by its own word
+	stops map[partition.BrokerID]log.Offset // since when a stopping broker leads nothing that others could
 }
 
 // A flight is a proposal that is neither applied nor dropped.
@@ -69,6 +73,7 @@ type flight struct {
 	records  int
 	dirty    []partition.ID // whose changes it holds
 	requests []request      // whose records it holds
+	events   []foreseen
 }
 
 // A sentence is why one incarnation of a broker will be fenced.
@@ -95,6 +100,8 @@ func (c *Controller) forget() {
 	c.condemned = make(map[partition.BrokerID]sentence)
 	c.dirty = make(map[partition.ID]struct{})
 	c.ballots = make(map[partition.ID]*ballot)
+	c.heard = make(map[partition.BrokerID]log.Offset)
+	c.stops = make(map[partition.BrokerID]log.Offset)
 }
 
 // Leading reports whether the controller is in office.
@@ -109,7 +116,7 @@ func (c *Controller) Step(now time.Time, in Input) Output {
 	case Resign:
 		c.resign(&out)
 	case Applied:
-		c.applied(now, in)
+		c.applied(now, in, &out)
 	case Dropped:
 		c.dropped(now)
 	case Tick:
@@ -127,7 +134,7 @@ func (c *Controller) Step(now time.Time, in Input) Output {
 	case CreateTopic:
 		c.take(&create{in: in}, &out)
 	default:
-		panic(fmt.Sprintf("control: input of unknown type %T", in))
+		c.administer(in, &out)
 	}
 	if c.leading {
 		c.plan(now, &out)
@@ -135,6 +142,26 @@ func (c *Controller) Step(now time.Time, in Input) Output {
 		out.NextTick = c.nextTick()
 	}
 	return out
+}
+
+// administer takes what an operator asks for.
+func (c *Controller) administer(in Input, out *Output) {
+	switch in := in.(type) {
+	case DeleteTopic:
+		c.take(&deleteTopic{wish: wish{token: in.Token, seen: in.Seen}, in: in}, out)
+	case AddPartitions:
+		c.take(&addPartitions{wish: wish{token: in.Token, seen: in.Seen}, in: in}, out)
+	case AlterTopic:
+		c.take(&alterTopic{wish: wish{token: in.Token, seen: in.Seen}, in: in}, out)
+	case Reassign:
+		c.take(&reassign{wish: wish{token: in.Token, seen: in.Seen}, in: in}, out)
+	case Transfer:
+		c.take(&transfer{wish: wish{token: in.Token, seen: in.Seen}, in: in}, out)
+	case ElectUnclean:
+		c.take(&elect{wish: wish{token: in.Token, seen: in.Seen}, in: in}, out)
+	default:
+		panic(fmt.Sprintf("control: input of unknown type %T", in))
+	}
 }
 
 func (c *Controller) lead(now time.Time) {
@@ -168,7 +195,7 @@ func (c *Controller) take(r request, out *Output) {
 // applied takes notice of an entry. While this controller leads, nobody else's
 // entry is applied; but nothing here depends on that, for requests are judged
 // by what the table says afterwards.
-func (c *Controller) applied(now time.Time, in Applied) {
+func (c *Controller) applied(now time.Time, in Applied, out *Output) {
 	if !c.leading {
 		return
 	}
@@ -184,6 +211,11 @@ func (c *Controller) applied(now time.Time, in Applied) {
 	c.soil(c.flight.dirty...) // a record that was skipped is computed anew
 	for _, r := range c.flight.requests {
 		r.tried()
+	}
+	for _, e := range c.flight.events {
+		if in.Changes.Applied[e.record] {
+			out.Events = append(out.Events, e.Event)
+		}
 	}
 	c.flight, c.stalled = nil, time.Time{}
 	if !slices.Contains(in.Changes.Applied, true) {
@@ -214,6 +246,8 @@ func (c *Controller) watch(now time.Time, id partition.BrokerID) {
 	b, ok := c.table.Broker(id)
 	if !ok || b.Fenced {
 		delete(c.seen, id)
+		delete(c.heard, id)
+		delete(c.stops, id)
 		return
 	}
 	if _, ok := c.seen[id]; !ok {
@@ -226,6 +260,7 @@ func (c *Controller) heartbeat(now time.Time, in Heartbeat, out *Output) {
 	b, ok := c.table.Broker(in.Broker)
 	if _, watched := c.seen[in.Broker]; ok && watched && b.Epoch == in.Epoch {
 		c.seen[in.Broker] = now
+		c.heard[in.Broker] = in.Applied
 	}
 	r := &heartbeat{in: in}
 	if reply, done := r.answerNow(c); c.leading && done {

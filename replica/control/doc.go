@@ -39,4 +39,12 @@
 //	C8  MinISR changes only here (KAFKA-16540), and is never raised above a
 //	    partition's ISR.
 //	C9  Nothing is answered from state that is not applied.
+//	C10 A broker that wants to stop leads nothing that another could lead, and leaves
+//	    every ISR in which there is another. It may go when every active broker has
+//	    applied that; it is fenced in the same entry.
+//	C11 A reassignment is complete in the change in which all that it adds are in the
+//	    ISR and enough of it stays; then those that go leave ISR and ELR, and the epoch
+//	    rises. The ISR is no smaller for it until then.
+//	C12 Where nobody is electable only an operator has an incomplete replica elected:
+//	    the partition is recovering until its leader has reported.
 package control

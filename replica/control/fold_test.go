@@ -46,6 +46,7 @@ type process struct {
 	clean   partition.BrokerEpoch
 	suspect []partition.ID // remembered until a registration has told of them
 	lossy   bool           // it has lost records, and the table does not know yet
+	stops   bool           // it wants to stop
 }
 
 // TestRandomLives checks after every entry that nothing acknowledged is lost, and
@@ -124,6 +125,10 @@ func (w *world) turn() {
 		w.crash()
 	case n < 90:
 		w.haunt()
+	case n < 93:
+		w.administer()
+	case n < 94:
+		p.stops = p.up
 	default:
 		w.decide()
 	}
@@ -168,7 +173,7 @@ func fresh(w *world, in Input) Input {
 		in.Token = w.next()
 		return in
 	}
-	return in
+	return freshWish(w, in)
 }
 
 // deliver hands over one of the oldest few things on their way.
@@ -205,8 +210,8 @@ func (w *world) haunt() {
 		if !ok {
 			return false
 		}
-		s := w.state(a.ID)
-		return s.PartitionEpoch == a.PartitionEpoch && s.Leader == a.From && w.added(a) != nil
+		s, there := w.table.Partition(a.ID)
+		return there && s.PartitionEpoch == a.PartitionEpoch && s.Leader == a.From && w.added(a) != nil
 	})
 	if i < 0 {
 		return
@@ -222,6 +227,9 @@ func (w *world) haunt() {
 		w.mail = append(w.mail, w.alter(in.AlterISR))
 	}
 	for range 12 {
+		if _, there := w.table.Partition(in.ID); !there {
+			break // an operator has deleted the topic
+		}
 		w.deliver()
 		w.decide()
 		w.live(member)

@@ -70,18 +70,63 @@ type (
 		Topic  partition.UUID // the id it gets: random, from the shell
 	}
 
+	// What an operator asks for. Each is answered with a [partition.ChangeResponse].
+
+	// DeleteTopic removes a topic.
+	DeleteTopic struct {
+		Token uint64
+		partition.DeleteTopicRequest
+	}
+
+	// AddPartitions gives a topic more partitions.
+	AddPartitions struct {
+		Token uint64
+		partition.AddPartitionsRequest
+	}
+
+	// AlterTopic changes a topic's configuration.
+	AlterTopic struct {
+		Token uint64
+		partition.AlterTopicRequest
+	}
+
+	// Reassign moves a partition to other replicas. It is answered when the move has
+	// begun, not when it is done.
+	Reassign struct {
+		Token uint64
+		partition.ReassignRequest
+	}
+
+	// Transfer makes another replica the leader.
+	Transfer struct {
+		Token uint64
+		partition.TransferRequest
+	}
+
+	// ElectUnclean has a replica elected that may be incomplete.
+	ElectUnclean struct {
+		Token uint64
+		partition.ElectRequest
+	}
+
 	// LogEnds answers one of [Output.Ask].
 	LogEnds struct{ LogEndsResponse }
 )
 
-func (Lead) input()        {}
-func (Resign) input()      {}
-func (Applied) input()     {}
-func (Dropped) input()     {}
-func (Tick) input()        {}
-func (Register) input()    {}
-func (Heartbeat) input()   {}
-func (Broken) input()      {}
-func (Alter) input()       {}
-func (CreateTopic) input() {}
-func (LogEnds) input()     {}
+func (Lead) input()          {}
+func (Resign) input()        {}
+func (Applied) input()       {}
+func (Dropped) input()       {}
+func (Tick) input()          {}
+func (Register) input()      {}
+func (Heartbeat) input()     {}
+func (Broken) input()        {}
+func (Alter) input()         {}
+func (CreateTopic) input()   {}
+func (DeleteTopic) input()   {}
+func (AddPartitions) input() {}
+func (AlterTopic) input()    {}
+func (Reassign) input()      {}
+func (Transfer) input()      {}
+func (ElectUnclean) input()  {}
+func (LogEnds) input()       {}

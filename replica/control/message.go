@@ -34,10 +34,12 @@ type (
 		Broker    partition.BrokerID
 		Epoch     partition.BrokerEpoch
 		Applied   log.Offset // of the newest metadata entry that the broker has applied
-		WantFence bool       // it cannot serve: it is starting, stopping, or its disk has failed
+		WantFence bool       // it cannot serve
+		WantStop  bool       // it wants to stop, once others lead what it leads
 	}
 
-	// HeartbeatResponse: with UnknownBroker and StaleBroker the broker must register (again).
+	// HeartbeatResponse: with UnknownBroker and StaleBroker the broker must register
+	// (again). One that wants to stop is answered when it may: it is fenced then.
 	HeartbeatResponse struct {
 		Code       partition.Code
 		Fenced     bool
@@ -68,6 +70,7 @@ type (
 		LastEpoch partition.Epoch // of its last batch
 		End       log.Offset      // flushed, or written if the topic is not Synced
 		Damaged   bool            // acknowledged records may be missing: it must not be elected unasked
+		Unusable  bool            // there is no log that opens: it cannot lead at all
 	}
 )
 
@@ -85,6 +88,7 @@ func (m *RegisterRequest) Encode(w *wire.Writer) {
 	w.String(m.Broker.Rack)
 	w.ID(m.Broker.Directory)
 	w.ID(m.Broker.Incarnation)
+	w.Bool(m.Broker.VoterOnly)
 	w.Int64(int64(m.PrevEpoch))
 	encodeIDs(w, m.Suspect)
 }
@@ -99,6 +103,7 @@ func DecodeRegisterRequest(b []byte) (RegisterRequest, error) {
 			Rack:        r.String(maxRack),
 			Directory:   r.ID(),
 			Incarnation: r.ID(),
+			VoterOnly:   r.Bool(),
 		},
 		PrevEpoch: partition.BrokerEpoch(r.Int64()),
 		Suspect:   decodeIDs(r),
@@ -130,6 +135,7 @@ func (m *HeartbeatRequest) Encode(w *wire.Writer) {
 	w.Int64(int64(m.Epoch))
 	w.Int64(int64(m.Applied))
 	w.Bool(m.WantFence)
+	w.Bool(m.WantStop)
 }
 
 // DecodeHeartbeatRequest is the inverse of [HeartbeatRequest.Encode].
@@ -140,6 +146,7 @@ func DecodeHeartbeatRequest(b []byte) (HeartbeatRequest, error) {
 		Epoch:     partition.BrokerEpoch(r.Int64()),
 		Applied:   log.Offset(r.Int64()),
 		WantFence: r.Bool(),
+		WantStop:  r.Bool(),
 	}
 	return m, r.Done()
 }
@@ -193,6 +200,7 @@ func (m *LogEndsResponse) Encode(w *wire.Writer) {
 		w.Int32(int32(e.LastEpoch))
 		w.Int64(int64(e.End))
 		w.Bool(e.Damaged)
+		w.Bool(e.Unusable)
 	}
 }
 
@@ -204,7 +212,7 @@ func DecodeLogEndsResponse(b []byte) (LogEndsResponse, error) {
 		Broker: partition.BrokerID(r.Int32()),
 		Epoch:  partition.BrokerEpoch(r.Int64()),
 	}
-	const size = idSize + 4 + 8 + 1
+	const size = idSize + 4 + 8 + 1 + 1
 	if n := r.Count(maxIDs, size); n > 0 {
 		m.Ends = make([]LogEnd, n)
 	}
@@ -214,6 +222,7 @@ func DecodeLogEndsResponse(b []byte) (LogEndsResponse, error) {
 			LastEpoch: partition.Epoch(r.Int32()),
 			End:       log.Offset(r.Int64()),
 			Damaged:   r.Bool(),
+			Unusable:  r.Bool(),
 		}
 	}
 	return m, r.Done()

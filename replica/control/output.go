@@ -29,20 +29,20 @@ type Output struct {
 }
 
 // A Reply answers the request with the same Token. Value is a RegisterResponse, a
-// HeartbeatResponse, a replica.AlterISRAnswer or a partition.CreateTopicResponse,
-// as the request was. The Controller in it is left for the shell to fill in.
+// HeartbeatResponse, a replica.AlterISRAnswer, a partition.CreateTopicResponse or a
+// partition.ChangeResponse, as the request was. The Controller in it is left for the shell to fill in.
 type Reply struct {
 	Token uint64
 	Value any
 }
 
 // An Event is something that the controller has decided and an operator should
-// be able to find in a log. It is told when the decision is proposed.
+// be able to find in a log. It is told when the decision has been applied.
 type Event struct {
 	Kind      EventKind
 	Broker    partition.BrokerID
 	Epoch     partition.BrokerEpoch
-	Partition partition.ID // of BalancedElection
+	Partition partition.ID // of the kinds from BalancedElection on
 }
 
 // An EventKind says what happened.
@@ -58,10 +58,29 @@ const (
 	FencedItself
 	// Unfenced: a broker has caught up with the metadata and may lead.
 	Unfenced
+	// Stopping: a broker wants to stop, and what it leads goes to others.
+	Stopping
+	// FencedStopped: that is done, and the broker may go.
+	FencedStopped
 	// BalancedElection: all replicas of a partition had left its ISR and ELR, and the
 	// most complete of them was elected. Unless the topic is Synced, records that a
 	// power cut took from all of them are gone.
 	BalancedElection
+	// UncleanElection: an operator had Broker elected, whose copy may be incomplete.
+	// What others alone held is lost.
+	UncleanElection
+	// LeaderChanged: Broker leads the partition now.
+	LeaderChanged
+	// PartitionOffline: the partition has lost its leader, and there is no other.
+	PartitionOffline
+	// ISRShrunk: replicas have left the ISR.
+	ISRShrunk
+	// ISRExpanded: replicas have joined the ISR.
+	ISRExpanded
+	// ReassignBegun: the partition is on its way to other replicas.
+	ReassignBegun
+	// ReassignEnded: the partition has arrived, or gone back.
+	ReassignEnded
 )
 
 func (k EventKind) String() string {
@@ -76,6 +95,24 @@ func (k EventKind) String() string {
 		return "unfenced"
 	case BalancedElection:
 		return "balanced election"
+	case UncleanElection:
+		return "unclean election"
+	case LeaderChanged:
+		return "leader changed"
+	case PartitionOffline:
+		return "partition offline"
+	case ISRShrunk:
+		return "ISR shrunk"
+	case ISRExpanded:
+		return "ISR expanded"
+	case ReassignBegun:
+		return "reassignment begun"
+	case ReassignEnded:
+		return "reassignment ended"
+	case Stopping:
+		return "stopping"
+	case FencedStopped:
+		return "fenced: stopped"
 	}
 	return "unknown event"
 }

@@ -19,11 +19,22 @@ type plan struct {
 	records []partition.Record
 	size    int
 
-	brokers  map[partition.BrokerID]bool       // those that the entry changes, and whether they are active then
+	brokers  map[partition.BrokerID]standing   // those that the entry changes, as it leaves them
 	touched  map[partition.ID]*partition.State // partitions that the entry changes; nil: by a registration
 	names    map[string]bool                   // topics that the entry makes, in lower case
+	altered  map[partition.UUID]bool           // topics that the entry changes otherwise
 	dirty    []partition.ID                    // what must be looked at again if the entry is dropped
 	requests []request                         // that have records in the entry
+	events   []foreseen
+}
+
+// A standing is whether a broker may lead and stand in an ISR.
+type standing struct{ fenced, stopping bool }
+
+// A foreseen event is one to be told if a record of the entry is not skipped.
+type foreseen struct {
+	record int
+	Event
 }
 
 // plan answers what can be answered, and proposes the next entry if none is under way.
@@ -39,9 +50,10 @@ func (c *Controller) plan(now time.Time, out *Output) {
 	p := &plan{
 		c:       c,
 		out:     out,
-		brokers: make(map[partition.BrokerID]bool),
+		brokers: make(map[partition.BrokerID]standing),
 		touched: make(map[partition.ID]*partition.State),
 		names:   make(map[string]bool),
+		altered: make(map[partition.UUID]bool),
 	}
 	p.fence()
 	// Brokers first: what the others ask for depends on who is there.
@@ -53,7 +65,7 @@ func (c *Controller) plan(now time.Time, out *Output) {
 		return
 	}
 	out.Propose = p.records
-	c.flight = &flight{records: len(p.records), dirty: p.dirty, requests: p.requests}
+	c.flight = &flight{records: len(p.records), dirty: p.dirty, requests: p.requests, events: p.events}
 }
 
 // fence carries out the sentences that still stand.
@@ -65,7 +77,7 @@ func (p *plan) fence() {
 			delete(p.c.condemned, id)
 			continue
 		}
-		p.changeBroker(b, true, s.why)
+		p.changeBroker(b, standing{fenced: true, stopping: b.Stopping}, s.why)
 	}
 }
 
@@ -94,12 +106,15 @@ func (p *plan) add(r partition.Record, size int) {
 	p.size += size
 }
 
-// changeBroker fences or unfences b.
-func (p *plan) changeBroker(b partition.Broker, fence bool, why EventKind) {
-	p.add(partition.ChangeBroker{ID: b.ID, Epoch: b.Epoch, Fenced: fence}, 16)
-	p.brokers[b.ID] = !fence
+// tell has an event told once the last record has been applied.
+func (p *plan) tell(e Event) { p.events = append(p.events, foreseen{len(p.records) - 1, e}) }
+
+// changeBroker gives b another standing.
+func (p *plan) changeBroker(b partition.Broker, s standing, why EventKind) {
+	p.add(partition.ChangeBroker{ID: b.ID, Epoch: b.Epoch, Fenced: s.fenced, Stopping: s.stopping}, 16)
+	p.brokers[b.ID] = s
 	p.c.soil(p.c.table.PartitionsOf(b.ID)...)
-	p.out.Events = append(p.out.Events, Event{Kind: why, Broker: b.ID, Epoch: b.Epoch})
+	p.tell(Event{Kind: why, Broker: b.ID, Epoch: b.Epoch})
 }
 
 // changePartition moves a partition to its next state, in which the members named
@@ -113,6 +128,29 @@ func (p *plan) changePartition(id partition.ID, next partition.State, added []pa
 	p.add(r, 48+4*(len(next.Replicas)+len(next.ISR)+len(next.ELR)+len(next.LastKnownELR))+12*len(members))
 	p.touched[id] = &next
 	p.dirty = append(p.dirty, id)
+	if s, ok := p.c.table.Partition(id); ok {
+		p.tellChanges(id, s, &next)
+	}
+}
+
+// tellChanges has an operator told of what is worth it in a partition's next state.
+func (p *plan) tellChanges(id partition.ID, s, next *partition.State) {
+	tell := func(kind EventKind, happened bool) {
+		if happened {
+			p.tell(Event{Kind: kind, Broker: next.Leader, Partition: id})
+		}
+	}
+	left := func(a, b []partition.BrokerID) bool {
+		return slices.ContainsFunc(a, func(id partition.BrokerID) bool { return !slices.Contains(b, id) })
+	}
+	tell(ISRShrunk, slices.ContainsFunc(s.ISR, func(id partition.BrokerID) bool {
+		return slices.Contains(next.Replicas, id) && !slices.Contains(next.ISR, id)
+	}))
+	tell(ISRExpanded, left(next.ISR, s.ISR))
+	tell(ReassignBegun, s.Target == nil && next.Target != nil)
+	tell(ReassignEnded, s.Target != nil && next.Target == nil)
+	tell(LeaderChanged, next.Leader != s.Leader && next.Leader != partition.NoBroker)
+	tell(PartitionOffline, next.Leader != s.Leader && next.Leader == partition.NoBroker)
 }
 
 // members names the present incarnations of brokers.
@@ -137,11 +175,22 @@ func (p *plan) changing(id partition.BrokerID) bool {
 // active says whether a broker may lead and stand in an ISR once what the entry
 // says of brokers is applied.
 func (p *plan) active(id partition.BrokerID) bool {
-	if active, ok := p.brokers[id]; ok {
-		return active
+	s, ok := p.standing(id)
+	return ok && !s.fenced && !s.stopping
+}
+
+// unfenced says so of one that may be about to stop.
+func (p *plan) unfenced(id partition.BrokerID) bool {
+	s, ok := p.standing(id)
+	return ok && !s.fenced
+}
+
+func (p *plan) standing(id partition.BrokerID) (standing, bool) {
+	if s, ok := p.brokers[id]; ok {
+		return s, true
 	}
 	b, ok := p.c.table.Broker(id)
-	return ok && !b.Fenced && !b.Stopping
+	return standing{b.Fenced, b.Stopping}, ok
 }
 
 // state returns what is known of a partition: its state in the entry, or the

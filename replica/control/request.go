@@ -52,9 +52,12 @@ func (r *register) judge(p *plan) (Reply, bool) {
 	b.Epoch, b.Fenced, b.Stopping = 0, true, false
 	suspect := r.suspect(p, old)
 	p.add(partition.RegisterBroker{Broker: b, Suspect: suspect}, 64+len(b.Addr)+len(b.Rack)+idSize*len(suspect))
-	p.brokers[b.ID] = false
+	p.brokers[b.ID] = standing{fenced: true}
 	for _, id := range suspect {
 		p.touched[id] = nil
+		if s, ok := p.c.table.Partition(id); ok && s.Leader == b.ID {
+			p.tell(Event{Kind: PartitionOffline, Partition: id})
+		}
 	}
 	p.dirty = append(p.dirty, suspect...)
 	p.c.soil(p.c.table.PartitionsOf(b.ID)...)
@@ -85,14 +88,15 @@ func (r *register) suspect(p *plan, old partition.Broker) []partition.ID {
 	return suspect
 }
 
-// heartbeat fences and unfences a broker as it wishes (rule C4).
+// heartbeat fences and unfences a broker as it wishes (rule C4), and lets it stop
+// (rule C10).
 type heartbeat struct {
 	in  Heartbeat
 	did bool // its record has been applied, or skipped
 }
 
 func (r *heartbeat) ofBroker() bool { return true }
-func (r *heartbeat) tried()         { r.did = true }
+func (r *heartbeat) tried()         { r.did = !r.in.WantStop }
 
 func (r *heartbeat) answer(code partition.Code) Reply {
 	return Reply{r.in.Token, HeartbeatResponse{Code: code}}
@@ -104,17 +108,46 @@ func (r *heartbeat) judge(p *plan) (Reply, bool) {
 		return reply, done
 	}
 	b, _ := p.c.table.Broker(r.in.Broker)
-	why := Unfenced
 	switch {
+	case r.in.WantStop && !b.Stopping:
+		p.changeBroker(b, standing{stopping: true}, Stopping)
+	case r.in.WantStop && p.c.mayGo(b.ID):
+		p.changeBroker(b, standing{fenced: true, stopping: true}, FencedStopped)
+	case r.in.WantStop:
+		// It is judged again when something has been applied, here or elsewhere.
 	case r.in.WantFence:
-		why = FencedItself
+		p.changeBroker(b, standing{fenced: true, stopping: b.Stopping}, FencedItself)
 	case p.c.stands(b.ID):
 		// What it leads it leads by the word of an earlier incarnation, whose epoch it
 		// must not take up again. The entry that settles this comes first.
-		return Reply{}, false
+	default:
+		p.changeBroker(b, standing{}, Unfenced)
 	}
-	p.changeBroker(b, r.in.WantFence, why)
 	return Reply{}, false
+}
+
+// mayGo reports whether a stopping broker stands in no ISR in which there is
+// another, so that it leads nothing that another could lead, and every active broker has applied that: nobody asks it for anything any more.
+func (c *Controller) mayGo(id partition.BrokerID) bool {
+	for _, s := range c.table.All() {
+		if slices.Contains(s.ISR, id) && slices.ContainsFunc(s.ISR, c.active) {
+			return false
+		}
+	}
+	if _, known := c.stops[id]; !known {
+		c.stops[id] = c.table.Offset() // as long as it stops, it gets nothing to lead
+	}
+	for _, b := range c.table.Brokers() {
+		if b.ID != id && c.active(b.ID) && c.heard[b.ID] < c.stops[id] {
+			return false
+		}
+	}
+	return true
+}
+
+func (c *Controller) active(id partition.BrokerID) bool {
+	b, ok := c.table.Broker(id)
+	return ok && !b.Fenced && !b.Stopping
 }
 
 // answerNow answers a heartbeat that changes nothing: nearly all are such, and
@@ -130,7 +163,8 @@ func (r *heartbeat) answerNow(c *Controller) (Reply, bool) {
 		return r.answer(partition.StaleBroker), true
 	}
 	behind := r.in.Applied < offsetOf(b.Epoch)
-	if r.did || b.Fenced == r.in.WantFence || b.Fenced && behind {
+	leaves := r.in.WantFence || r.in.WantStop
+	if r.did || b.Fenced == leaves || b.Fenced && (behind || b.Stopping) {
 		return Reply{r.in.Token, HeartbeatResponse{Fenced: b.Fenced, Offset: c.table.Offset()}}, true
 	}
 	return Reply{}, false
@@ -140,7 +174,8 @@ func (r *heartbeat) answerNow(c *Controller) (Reply, bool) {
 type alter struct {
 	in         Alter
 	tries      int
-	ineligible bool // a member was, and the entry that settles it is under way
+	ineligible bool             // a member was, and the entry that settles it is under way
+	ends       *partition.State // what it would make of the partition, in a new leader epoch
 }
 
 func (r *alter) ofBroker() bool { return false }
@@ -154,10 +189,12 @@ func (r *alter) judge(p *plan) (Reply, bool) {
 	s, code := r.check(p.c.table)
 	isr := r.isr()
 	switch {
+	case r.done(p.c.table):
+		return r.answer(partition.NewLeaderElected), true
 	case code != partition.OK:
 		return r.answer(code), true
 	// Nothing to do, or done already: the answer of another sending was lost.
-	case slices.Equal(isr, s.ISR):
+	case slices.Equal(isr, s.ISR) && !(s.Recovering && r.in.Recovered):
 		return Reply{r.in.Token, replica.AlterISRAnswer{State: *s}}, true
 	case s.PartitionEpoch != r.in.PartitionEpoch && r.ineligible:
 		return r.answer(partition.IneligibleReplica), true
@@ -171,10 +208,20 @@ func (r *alter) judge(p *plan) (Reply, bool) {
 	r.ineligible = slices.ContainsFunc(r.in.ISR, func(m partition.Member) bool { return !eligible(p.c.table, s, m) })
 	if r.ineligible {
 		p.outdate(r.in.ID, s)
-	} else {
-		p.change(r.in.ID, s, isr, nil)
+		return Reply{}, false
+	}
+	p.change(r.in.ID, s, partition.Change{ISR: isr, Recovered: r.in.Recovered})
+	if next := p.touched[r.in.ID]; next != nil && next.Epoch != s.Epoch {
+		r.ends = next
 	}
 	return Reply{}, false
+}
+
+// done reports that the proposal has been applied, and was the end of the sender's
+// epoch: it completed a reassignment.
+func (r *alter) done(t *partition.Table) bool {
+	s, ok := t.Partition(r.in.ID)
+	return ok && r.ends != nil && r.tries > 0 && s.PartitionEpoch == r.ends.PartitionEpoch && sameButEpoch(*s, *r.ends)
 }
 
 // isr returns the proposed members in rising order.
@@ -193,7 +240,7 @@ func (r *alter) check(t *partition.Table) (*partition.State, partition.Code) {
 	sender, known := t.Broker(r.in.From)
 	switch {
 	// The first three senders have seen more than this controller, which must have
-	// been deposed: nothing that has been made is ever removed.
+	// been deposed; or the topic has been deleted, and the sender will know soon.
 	case offsetOf(r.in.BrokerEpoch) > t.Offset():
 		return nil, partition.NotController
 	case !ok:
@@ -216,6 +263,9 @@ func (r *alter) check(t *partition.Table) (*partition.State, partition.Code) {
 			return nil, partition.Malformed
 		}
 	}
+	if s.Recovering && !r.in.Recovered && len(isr) > 1 {
+		return nil, partition.Malformed
+	}
 	return s, partition.OK
 }
 
@@ -223,8 +273,8 @@ func (r *alter) check(t *partition.Table) (*partition.State, partition.Code) {
 // named without its epoch: the leader may not have heard of it yet.
 func eligible(t *partition.Table, s *partition.State, m partition.Member) bool {
 	b, ok := t.Broker(m.ID)
-	if !ok || b.Fenced || b.Stopping {
-		return false
+	if !ok || b.Fenced || b.Stopping && !slices.Contains(s.ISR, m.ID) {
+		return false // one that stops stays where it is needed, and joins nothing
 	}
 	if mutate.On("KIP-903") || mutate.On("fence races ISR") {
 		return true

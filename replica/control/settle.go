@@ -42,42 +42,53 @@ func (c *Controller) stands(b partition.BrokerID) bool {
 // repair takes inactive brokers out of the ISR and elects a leader where one is
 // missing or has gone (rules C1 to C3).
 func (p *plan) repair(id partition.ID, s *partition.State) {
-	isr := slices.DeleteFunc(slices.Clone(s.ISR), func(b partition.BrokerID) bool { return !p.active(b) && !mutate.On("no rescan") })
-	if p.change(id, s, isr, nil) {
+	isr := p.fit(s.ISR)
+	if mutate.On("no rescan") {
+		isr = s.ISR
+	}
+	if p.change(id, s, partition.Change{ISR: isr}) {
 		return
+	}
+	b := p.c.ballots[id]
+	if b != nil && b.forced && b.epoch == s.PartitionEpoch {
+		return // an operator's request sees to it
 	}
 	if s.Leader != partition.NoBroker || len(s.ISR) > 0 || len(s.ELR) > 0 || len(s.LastKnownELR) == 0 {
 		delete(p.c.ballots, id)
 		return
 	}
-	b := p.c.ballots[id]
 	if b == nil || b.epoch != s.PartitionEpoch {
-		b = newBallot(s)
+		b = newBallot(s, s.LastKnownELR)
 		p.c.ballots[id] = b
 	}
 	winner, ok := b.winner(p, s)
 	if !ok {
 		return
 	}
-	next, added := s.Change(partition.Change{
-		ISR:      []partition.BrokerID{winner},
-		MinISR:   p.minISR(id),
-		Active:   p.active,
-		Balanced: true,
-	})
-	p.changePartition(id, next, added)
-	p.out.Events = append(p.out.Events, Event{Kind: BalancedElection, Broker: winner, Partition: id})
+	p.change(id, s, partition.Change{ISR: []partition.BrokerID{winner}, Balanced: true})
+	p.tell(Event{Kind: BalancedElection, Broker: winner, Partition: id})
 }
 
-// change moves a partition to an ISR, and to replicas unless they are nil, with
-// all that follows for ELR and leader. It reports whether there is anything to change.
-func (p *plan) change(id partition.ID, s *partition.State, isr, replicas []partition.BrokerID) bool {
-	next, added := s.Change(partition.Change{
-		ISR:      isr,
-		MinISR:   p.minISR(id),
-		Active:   p.active,
-		Replicas: replicas,
-	})
+// fit returns the members of an ISR that may stay in it: those that are active. One
+// that is about to stop stays where nobody else is, until it goes.
+func (p *plan) fit(isr []partition.BrokerID) []partition.BrokerID {
+	may := p.able(isr)
+	return slices.DeleteFunc(slices.Clone(isr), func(b partition.BrokerID) bool { return !may(b) })
+}
+
+// able returns who may lead a partition of that ISR.
+func (p *plan) able(isr []partition.BrokerID) func(partition.BrokerID) bool {
+	if len(isr) == 0 || slices.ContainsFunc(isr, p.active) {
+		return p.active
+	}
+	return p.unfenced
+}
+
+// change carries out c, with all that follows for reassignment, ELR and leader. It
+// reports whether there is anything to change. MinISR and Active are filled in.
+func (p *plan) change(id partition.ID, s *partition.State, c partition.Change) bool {
+	c.MinISR, c.Active = p.minISR(id), p.able(c.ISR)
+	next, added := s.Change(c)
 	if sameButEpoch(next, *s) {
 		return false
 	}
@@ -101,7 +112,8 @@ func (p *plan) minISR(id partition.ID) int {
 
 // sameButEpoch compares all but the partition epoch.
 func sameButEpoch(a, b partition.State) bool {
-	return a.Leader == b.Leader && a.Epoch == b.Epoch &&
+	return a.Leader == b.Leader && a.Epoch == b.Epoch && a.Recovering == b.Recovering &&
 		slices.Equal(a.Replicas, b.Replicas) && slices.Equal(a.ISR, b.ISR) &&
+		slices.Equal(a.Origin, b.Origin) && slices.Equal(a.Target, b.Target) &&
 		slices.Equal(a.ELR, b.ELR) && slices.Equal(a.LastKnownELR, b.LastKnownELR)
 }

@@ -50,13 +50,13 @@ func (r *create) judge(p *plan) (Reply, bool) {
 	if p.full() || len(p.brokers) > 0 || p.nameTaken(r.in.Config.Name) {
 		return Reply{}, false
 	}
-	brokers := p.c.table.Brokers()
+	brokers := p.keepers()
 	cfg, replicas, reply, ok := r.settled(p, brokers)
 	if !ok {
 		return reply, true
 	}
 	if len(brokers) < replicas {
-		return r.refuse(partition.InvalidReplicas, fmt.Sprintf("%d replicas wanted, %d brokers are registered", replicas, len(brokers))), true
+		return r.refuse(partition.InvalidReplicas, tooFew(replicas, brokers)), true
 	}
 	if active := p.activeOf(brokers); len(active) >= replicas {
 		brokers = active // a copy on a fenced broker is no copy yet
@@ -91,14 +91,13 @@ func (r *create) settled(p *plan, brokers []partition.Broker) (cfg partition.Top
 	if internal {
 		cfg, replicas = offsetsConfig(r.in.Config, len(p.activeOf(brokers)), p.c.cfg.InMemory)
 	} else {
-		cfg = r.in.Config.WithDefaults(max(p.c.cfg.Voters, len(brokers)), p.c.cfg.InMemory)
+		// Voters that keep no copies are known as such once they are registered.
+		others := len(p.c.table.Brokers()) - len(brokers)
+		cfg = r.in.Config.WithDefaults(max(p.c.cfg.Voters-others, len(brokers)), p.c.cfg.InMemory)
 		replicas = cfg.Replicas
 	}
 	if err := cfg.Validate(); err != nil {
 		return cfg, 0, r.refuse(partition.InvalidTopic, textOf(err)), false
-	}
-	if err := cfg.Unimplemented(); err != nil && !internal {
-		return cfg, 0, r.refuse(partition.Unsupported, textOf(err)), false
 	}
 	return cfg, replicas, Reply{}, true
 }
@@ -132,10 +131,28 @@ func offsetsConfig(want partition.TopicConfig, active int, inMemory bool) (cfg p
 	return cfg.WithDefaults(offsetsReplicas, inMemory), max(1, min(active, offsetsReplicas))
 }
 
-// propose makes the topic with its active replicas as ISR: its logs are empty, so
-// everybody is in sync.
+// propose makes the topic.
 func (r *create) propose(p *plan, cfg partition.TopicConfig, placed [][]partition.BrokerID) (Reply, bool) {
-	topic := partition.Topic{ID: r.in.Topic, Config: cfg}
+	states, members, size, ok := p.begin(placed)
+	if !ok {
+		return r.refuse(partition.InvalidReplicas, noActive), true
+	}
+	topic := partition.Topic{ID: r.in.Topic, Config: cfg, Partitions: states}
+	p.add(partition.CreateTopic{Topic: topic, Members: members}, 128+size)
+	p.names[strings.ToLower(cfg.Name)] = true
+	return Reply{}, false
+}
+
+const noActive = "no active broker for one of the partitions"
+
+func tooFew(replicas int, brokers []partition.Broker) string {
+	return fmt.Sprintf("%d replicas wanted, %d brokers are registered", replicas, len(brokers))
+}
+
+// begin returns the first states of new partitions, with their active replicas as
+// ISR: their logs are empty, so everybody is in sync. size is about what they take
+// in an entry.
+func (p *plan) begin(placed [][]partition.BrokerID) (states []*partition.State, members []partition.Member, size int, ok bool) {
 	hosts := make(map[partition.BrokerID]bool)
 	for _, replicas := range placed {
 		s := partition.State{Replicas: replicas}
@@ -146,23 +163,20 @@ func (r *create) propose(p *plan, cfg partition.TopicConfig, placed [][]partitio
 			}
 		}
 		if len(s.ISR) == 0 {
-			return r.refuse(partition.InvalidReplicas, "no active broker for one of the partitions"), true
+			return nil, nil, 0, false
 		}
 		s.Leader = s.ISR[0] // the first in order of preference
 		slices.Sort(s.ISR)
-		topic.Partitions = append(topic.Partitions, &s)
+		states = append(states, &s)
+		size += 20 + 4*(len(s.Replicas)+len(s.ISR))
 	}
-	members, ok := p.members(slices.Sorted(maps.Keys(hosts)))
-	if !ok {
-		return r.answer(partition.InvalidReplicas), true
-	}
-	size := 128 + 12*len(members)
-	for _, s := range topic.Partitions {
-		size += 16 + 4*(len(s.Replicas)+len(s.ISR))
-	}
-	p.add(partition.CreateTopic{Topic: topic, Members: members}, size)
-	p.names[strings.ToLower(cfg.Name)] = true
-	return Reply{}, false
+	members, ok = p.members(slices.Sorted(maps.Keys(hosts)))
+	return states, members, size + 12*len(members), ok
+}
+
+// keepers returns the brokers that keep copies.
+func (p *plan) keepers() []partition.Broker {
+	return slices.DeleteFunc(p.c.table.Brokers(), func(b partition.Broker) bool { return b.VoterOnly })
 }
 
 // activeOf returns the active ones of brokers.
@@ -190,10 +204,10 @@ func (p *plan) partitions() int {
 // MinISR in the entry in which every partition's ISR has reached it (rule C8).
 func (p *plan) raise() {
 	topic, ok := p.c.table.Topic(OffsetsTopic)
-	if !ok || p.full() {
+	if !ok || p.full() || p.altered[topic.ID] {
 		return
 	}
-	brokers := p.activeOf(p.c.table.Brokers())
+	brokers := p.activeOf(p.keepers())
 	want := min(topic.Config.Replicas, len(brokers))
 	load := make(map[partition.BrokerID]int)
 	for _, s := range topic.Partitions {
@@ -204,14 +218,16 @@ func (p *plan) raise() {
 	ready := true
 	for n, s := range topic.Partitions {
 		id := partition.ID{Topic: topic.ID, Partition: partition.PartitionID(n)}
-		if !p.isTouched(id) && len(s.Replicas) < want {
-			p.change(id, s, s.ISR, grown(s.Replicas, want, brokers, load))
+		if !p.isTouched(id) && s.Target == nil && len(s.Replicas) < want {
+			p.change(id, s, partition.Change{ISR: s.ISR, Replicas: grown(s.Replicas, want, brokers, load)})
 		}
 		s = p.state(id)
 		ready = ready && s != nil && p.inSync(s) >= offsetsMinISR
 	}
 	if ready && topic.Config.MinISR < offsetsMinISR {
-		p.add(partition.ChangeTopic{Topic: topic.ID, Expect: topic.Config.MinISR, MinISR: offsetsMinISR}, 32)
+		raised := topic.Config
+		raised.MinISR = offsetsMinISR
+		p.add(partition.ChangeTopic{Topic: topic.ID, Expect: topic.Config, Config: raised}, 160)
 	}
 }
 

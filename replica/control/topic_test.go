@@ -52,10 +52,6 @@ func TestCreateTopic(t *testing.T) {
 		config: config{Name: "rides", Partitions: -1},
 		want:   answer{Code: partition.InvalidTopic, Text: "Partitions is -1; it may be 1 to 10000"},
 	}, {
-		name:   "what is not there yet is refused",
-		config: config{Name: "rides", Compact: true},
-		want:   answer{Code: partition.Unsupported, Text: "Compact is not in this release"},
-	}, {
 		name:   "fenced brokers count as registered, and replicas on them are out of the ISR",
 		config: config{Name: "rides", Replicas: 3},
 		fenced: ids(2, 3),

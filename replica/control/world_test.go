@@ -45,7 +45,7 @@ func (w *world) stop(p *process) {
 // boot starts a broker, as a new incarnation.
 func (w *world) boot(p *process) {
 	if !p.up {
-		p.up, p.epoch, p.Incarnation = true, 0, uuid(w.rng.IntN(1<<30))
+		p.up, p.epoch, p.Incarnation, p.stops = true, 0, uuid(w.rng.IntN(1<<30)), false
 	}
 }
 
@@ -57,7 +57,7 @@ func (w *world) live(p *process) {
 		w.send(Register{w.next(), RegisterRequest{Broker: p.Broker, PrevEpoch: p.clean, Suspect: p.suspect}})
 	default:
 		applied := w.table.Offset() - log.Offset(w.rng.IntN(2))
-		w.send(Heartbeat{w.next(), HeartbeatRequest{Broker: p.ID, Epoch: p.epoch, Applied: applied, WantFence: !w.calm && w.chance(2)}})
+		w.send(Heartbeat{w.next(), HeartbeatRequest{Broker: p.ID, Epoch: p.epoch, Applied: applied, WantFence: !w.calm && w.chance(2), WantStop: p.stops}})
 	}
 }
 
@@ -123,7 +123,9 @@ func (w *world) write(id partition.ID, s *partition.State, maximal []partition.B
 
 // suggest proposes an ISR of replicas that have all that the leader has.
 func (w *world) suggest(id partition.ID, s *partition.State) {
-	req := replica.AlterISR{From: s.Leader, BrokerEpoch: w.epoch(s.Leader), ID: id, Epoch: s.Epoch, PartitionEpoch: s.PartitionEpoch}
+	req := replica.AlterISR{
+		From: s.Leader, BrokerEpoch: w.epoch(s.Leader), ID: id, Epoch: s.Epoch, PartitionEpoch: s.PartitionEpoch, Recovered: s.Recovering,
+	}
 	copies := w.copies(id)
 	var isr []partition.BrokerID
 	for _, b := range slices.Sorted(slices.Values(s.Replicas)) {
@@ -135,7 +137,7 @@ func (w *world) suggest(id partition.ID, s *partition.State) {
 		req.ISR = append(req.ISR, partition.Member{ID: b, Epoch: w.epoch(b)})
 		isr = append(isr, b)
 	}
-	if slices.Equal(isr, s.ISR) {
+	if slices.Equal(isr, s.ISR) && !s.Recovering {
 		return
 	}
 	w.proposed[id] = req
@@ -211,6 +213,15 @@ func (w *world) commit(records []partition.Record) {
 // the most complete.
 func (w *world) complete(id partition.ID, old, s *partition.State) {
 	copies := w.copies(id)
+	if s.Recovering && (old == nil || !old.Recovering) {
+		// An operator has given up what the others had.
+		won := copies[s.Leader-1]
+		n := 0
+		for n < len(won) && n < len(w.acked[id]) && won[n] == w.acked[id][n] {
+			n++
+		}
+		w.acked[id] = w.acked[id][:n]
+	}
 	if old != nil && old.Leader != s.Leader && s.Leader != partition.NoBroker && len(old.ISR)+len(old.ELR) == 0 {
 		won := copies[s.Leader-1]
 		for _, b := range old.LastKnownELR {
@@ -256,6 +267,8 @@ func (w *world) recover() {
 	for id, s := range w.table.All() {
 		require.NotEqual(w.t, partition.NoBroker, s.Leader, "%v %+v has no leader (I15)", id, *s)
 		require.ElementsMatch(w.t, s.Replicas, s.ISR, "%v %+v (I15)", id, *s)
+		require.Empty(w.t, s.Target, "%v: a reassignment does not come to an end", id)
+		require.False(w.t, s.Recovering, "%v is recovering for ever", id)
 	}
 	if topic, ok := w.table.Topic(OffsetsTopic); ok {
 		require.Equal(w.t, 2, topic.Config.MinISR)

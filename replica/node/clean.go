@@ -37,7 +37,10 @@ func (n *Node) runCleaner() {
 			if !ok || r.lost.Load() {
 				continue
 			}
-			if r.standing.Load().leads && !topic.Compact {
+			switch {
+			case topic.Compact:
+				n.compact(r)
+			case r.standing.Load().leads:
 				r.retain(topic)
 			}
 		}
@@ -53,6 +56,38 @@ func (n *Node) topicConfig(id partition.ID) (partition.TopicConfig, bool) {
 		return partition.TopicConfig{}, false
 	}
 	return t.Config, true
+}
+
+// compact leaves of each key of a partition the newest record. Each replica does so for
+// itself, below the high watermark that it knows.
+func (n *Node) compact(r *Replica) {
+	cfg := log.CompactConfig{UpTo: r.highWatermark(), Throttle: n.throttle}
+	for {
+		done, err := r.log.Compact(n.ctx, time.Now(), cfg)
+		if done.Ran {
+			n.logger.Debug("compacted", "partition", r.name(), "below", done.CleanTo, "records", done.RecordsIn, "left", done.RecordsOut)
+			r.do(startedOp{})
+		}
+		switch {
+		case err != nil:
+			r.report("compaction", err)
+			return
+		case !done.Ran || !done.More:
+			return
+		}
+	}
+}
+
+// throttle waits for as long as bytes may take.
+func (n *Node) throttle(ctx context.Context, bytes int) error {
+	timer := time.NewTimer(time.Duration(bytes) * time.Second / cleanRate)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
 }
 
 // retain removes the segments of a led partition that its topic does not keep.
@@ -84,7 +119,7 @@ func (r *Replica) trim(start log.Offset) error {
 	}
 	if now > before {
 		r.node.logger.Debug("records removed", "partition", r.name(), "below", now)
-		r.do(&startedOp{start: now})
+		r.do(startedOp{})
 	}
 	return err
 }
@@ -102,11 +137,11 @@ func (r *Replica) report(what string, err error) {
 	}
 }
 
-// startedOp tells the machine where the log starts.
-type startedOp struct{ start log.Offset }
+// startedOp tells the machine what was taken out of the log.
+type startedOp struct{}
 
-func (o *startedOp) perform(r *Replica, now time.Time) {
-	r.step(now, replica.Started{Start: o.start})
+func (startedOp) perform(r *Replica, now time.Time) {
+	r.step(now, replica.Started{Start: r.log.Start(), Removed: r.log.RemovedBelow()})
 }
 
 // roll has the replica's owner, who is the log's one writer, begin a new segment, and

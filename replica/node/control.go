@@ -144,7 +144,7 @@ func (n *Node) carryControl(out control.Output, reign uint64) {
 		n.workers.Go(func() { n.askLogEnds(a) })
 	}
 	for _, e := range out.Events {
-		n.logger.Info("controller", "event", e.Kind.String(), "broker", e.Broker, "epoch", e.Epoch, "partition", e.Partition)
+		n.report(e)
 	}
 }
 

@@ -31,7 +31,8 @@ import (
 //	             segment bytes int64, largest batch int32, behind uint8, topic name.
 //	             Written before the log's first file. Behind is 1 while the copy was
 //	             made anew and has not been in the ISR since: others may hold what an
-//	             earlier copy acknowledged, so that its word does not count.
+//	             earlier copy acknowledged, so that its word does not count. Renamed
+//	             to "partition.removed" when the copy is to be removed.
 //
 // The lock apart, all are written as log.WriteFile does. Integers are big-endian.
 const (
@@ -151,7 +152,15 @@ func (n *Node) openFound(clean bool) error {
 		dir := filepath.Join(n.cfg.Dir, name)
 		l, err := readPartition(n.cfg.FS, dir)
 		if errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.ENOTDIR) {
-			continue // not a partition's directory
+			// Not a partition's directory, or not any more.
+			removed, err := isRemoved(n.cfg.FS, dir)
+			if err == nil && removed {
+				err = finishRemoval(n.cfg.FS, dir)
+			}
+			if err != nil {
+				return fmt.Errorf("node: %s: %w", dir, err)
+			}
+			continue
 		}
 		if err != nil {
 			// To pass it over would have the partition begin anew.
@@ -252,6 +261,16 @@ func (n *Node) arrived(r *Replica) error {
 	return nil
 }
 
+// anew notes that this copy is about to be made anew: what it acknowledged before
+// speaks for nothing until it is in the ISR again.
+func (r *Replica) anew() error {
+	if err := writePartition(r.node.cfg.FS, r.dir, label{id: r.id, topic: r.topic, behind: true}); err != nil {
+		return err
+	}
+	r.behind.Store(true)
+	return nil
+}
+
 // takeFound takes a partition that was there; a damaged one stays.
 func (n *Node) takeFound(id partition.ID) (found, bool) {
 	n.mu.Lock()
@@ -264,5 +283,12 @@ func (n *Node) takeFound(id partition.ID) (found, bool) {
 }
 
 func (n *Node) logConfig(t partition.TopicConfig) log.Config {
-	return log.Config{SegmentBytes: t.SegmentBytes, MaxBatchBytes: t.MaxBatchBytes, Flushes: n.flushes, Space: n.space}
+	c := log.Config{
+		SegmentBytes: t.SegmentBytes, MaxBatchBytes: t.MaxBatchBytes,
+		Memory: n.memory, Flushes: n.flushes, Space: n.space,
+	}
+	if n.cfg.InMemory {
+		c.ZerosAhead = -1
+	}
+	return c
 }

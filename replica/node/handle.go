@@ -142,12 +142,12 @@ func (n *Node) logEnd(id partition.ID) (control.LogEnd, bool) {
 	n.mu.RLock()
 	defer n.mu.RUnlock()
 	topic, _ := n.table.TopicByID(id.Topic)
-	l := n.found[id].log
+	l, behind := n.found[id].log, n.found[id].behind
 	switch r := n.replicas[id]; {
-	case n.found[id].damage != nil, n.found[id].behind, r != nil && r.behind.Load():
-		return control.LogEnd{ID: id, Damaged: true}, true
+	case n.found[id].damage != nil:
+		return control.LogEnd{ID: id, Damaged: true, Unusable: true}, true
 	case r != nil:
-		l = r.log
+		l, behind = r.log, r.behind.Load()
 	case l == nil:
 		return control.LogEnd{}, false // it is being opened: the controller asks again
 	}
@@ -159,5 +159,5 @@ func (n *Node) logEnd(id partition.ID) (control.LogEnd, bool) {
 	if !ok {
 		epoch = log.NoEpoch
 	}
-	return control.LogEnd{ID: id, LastEpoch: epoch, End: end}, true
+	return control.LogEnd{ID: id, LastEpoch: epoch, End: end, Damaged: behind}, true
 }

@@ -2,6 +2,8 @@ package node
 
 import (
 	"context"
+	"encoding/binary"
+	"hash/crc32"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -39,6 +41,37 @@ func TestLedKeepsRecords(t *testing.T) {
 		require.Equal(t, []string{"a", "b"}, got)
 		require.ErrorIs(t, l.Scan(t.Context(), func(log.Record) error { return errKilled }), errKilled)
 		require.Zero(t, n.Stats().Parked-parkedFollowers(n))
+	})
+}
+
+// Compaction leaves batches without records, which belong to nobody.
+func TestScanPassesBatchesWithoutRecords(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newCluster(t, 1)
+		id := c.create(partition.TopicConfig{Name: "rides"})
+		c.until("leader", func() bool { return c.leader(id) != nil })
+		n := c.node(1)
+		r := n.replica(id)
+		l := &Led{r: r, epoch: r.standing.Load().epoch}
+		empty := garbage(log.Zstd)[:log.BatchOverhead]
+		binary.BigEndian.PutUint32(empty[8:], log.BatchOverhead-12)
+		binary.BigEndian.PutUint32(empty[23:], 9) // the last of ten offsets
+		binary.BigEndian.PutUint32(empty[57:], 0)
+		binary.BigEndian.PutUint32(empty[17:], crc32.Checksum(empty[21:], crc32.MakeTable(crc32.Castagnoli)))
+		for _, b := range []log.Batch{empty, empty, batch(2, 1), empty, batch(1, 1), empty} {
+			o := n.produceOp(l.epoch, partition.AcksNone, b) // past the checks of what a client sends
+			r.do(o)
+			require.Equal(t, partition.OK, <-o.appended)
+			n.free(o)
+		}
+		r.flushInTurn()
+		require.NoError(t, l.Wait(t.Context(), 43))
+		var got []log.Offset
+		require.NoError(t, l.Scan(t.Context(), func(rec log.Record) error {
+			got = append(got, rec.Offset)
+			return nil
+		}))
+		require.Equal(t, []log.Offset{20, 21, 32}, got)
 	})
 }
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/samsalog/samsa/log"
@@ -49,6 +50,7 @@ func (n *Node) register() (bool, error) {
 	req := control.RegisterRequest{
 		Broker: partition.Broker{
 			ID: n.self, Addr: n.cfg.Addr, Rack: n.cfg.Rack, Directory: n.directory, Incarnation: n.cfg.Incarnation,
+			VoterOnly: n.cfg.VoterOnly,
 		},
 		PrevEpoch: n.cleanEpoch, Suspect: n.suspects,
 	}
@@ -108,16 +110,16 @@ func (n *Node) heartbeat() (bool, error) {
 	ctx, cancel := context.WithTimeout(n.ctx, n.cfg.HeartbeatInterval+n.cfg.CallTimeout)
 	defer cancel()
 	n.mu.Lock()
-	n.hurry = cancel
+	n.hurry, n.hurried = cancel, false
 	n.mu.Unlock()
 	applied, changed := n.Changed()
-	req := control.HeartbeatRequest{Broker: n.self, Epoch: n.Epoch(), Applied: applied, WantFence: n.fencing.Load()}
+	req := control.HeartbeatRequest{Broker: n.self, Epoch: n.Epoch(), Applied: applied, WantStop: n.leaving.Load()}
 	w := wire.NewWriter(nil)
 	req.Encode(w)
 	sent := time.Now()
 	got, err := n.askController(ctx, Message{Kind: KindHeartbeat, Head: w.Bytes()})
 	if err != nil {
-		return false, err
+		return n.wasHurried(), err
 	}
 	resp, err := control.DecodeHeartbeatResponse(got.Head)
 	if err != nil {
@@ -146,6 +148,27 @@ func (n *Node) heartbeat() (bool, error) {
 		}
 	}
 	return true, nil
+}
+
+// hurryUp has the next heartbeat sent at once, for there is news that it tells. The
+// lock is held.
+func (n *Node) hurryUp() {
+	if n.hurry != nil {
+		n.hurried = true
+		n.hurry()
+	}
+}
+
+func (n *Node) wasHurried() bool {
+	n.mu.RLock()
+	defer n.mu.RUnlock()
+	return n.hurried && n.ctx.Err() == nil
+}
+
+// someoneStops reports whether a broker waits to be let go until all have applied
+// what there is. The lock is held.
+func (n *Node) someoneStops() bool {
+	return slices.ContainsFunc(n.table.Brokers(), func(b partition.Broker) bool { return b.Stopping && !b.Fenced })
 }
 
 // renew extends the lease by a heartbeat that was sent at that time and has been
@@ -177,21 +200,18 @@ func (n *Node) askController(ctx context.Context, m Message) (Message, error) {
 	return got, err
 }
 
-// HandOver has the controller fence this broker, so that others lead in its place,
-// and returns when it leads nothing any more. A broker alone has nobody to hand
-// over to.
+// HandOver has others lead in this broker's place, and returns when it is fenced:
+// it leads nothing any more, and everybody who is there knows. A broker alone has nobody
+// to hand over to.
 func (n *Node) HandOver(ctx context.Context) error {
 	if len(n.Brokers()) < 2 || n.Epoch() == 0 {
 		return nil
 	}
 	// In this order: a heartbeat that has not seen the wish can be hurried.
-	n.fencing.Store(true)
+	n.leaving.Store(true)
 	n.mu.Lock()
-	hurry := n.hurry
+	n.hurryUp() // the heartbeat that is parked says the opposite
 	n.mu.Unlock()
-	if hurry != nil {
-		hurry() // the heartbeat that is parked says the opposite
-	}
 	for {
 		_, changed := n.Changed()
 		if b, _ := n.Broker(n.self); b.Fenced && !n.leadsAny() {

@@ -33,12 +33,51 @@ func (n *Node) Apply(index log.Offset, data []byte) {
 	for _, id := range changes.Partitions {
 		n.pending[id] = true
 	}
-	if len(changes.Brokers) > 0 {
+	n.noteGone(changes.Partitions)
+	if len(changes.Brokers) > 0 || len(changes.Topics) > 0 {
 		n.allPending = true
+	}
+	if n.someoneStops() {
+		n.hurryUp()
 	}
 	n.moved()
 	n.mu.Unlock()
 	n.carryControl(out, reign)
+}
+
+// Snapshot returns the table as it is after the entries applied so far. The quorum
+// calls it as it calls Apply.
+func (n *Node) Snapshot() ([]byte, error) {
+	if n.ctx.Err() != nil {
+		return nil, context.Cause(n.ctx) // it may lack entries by now
+	}
+	n.mu.RLock()
+	defer n.mu.RUnlock()
+	return n.table.Snapshot(), nil
+}
+
+// Restore puts another broker's table, or this one's of an earlier life, in the place
+// of what has been applied. The quorum calls it as it calls Apply, and never while this
+// broker's voter leads.
+func (n *Node) Restore(index log.Offset, state []byte) error {
+	table, err := partition.DecodeSnapshot(state)
+	if err != nil {
+		return err
+	}
+	if table.Offset() > index {
+		return fmt.Errorf("metadata snapshot of entry %d is said to be of entry %d", table.Offset(), index)
+	}
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	*n.table = *table // the controller has the pointer
+	// A topic that was deleted meanwhile is in no record that comes.
+	n.noteGone(slices.Concat(slices.Collect(maps.Keys(n.replicas)), slices.Collect(maps.Keys(n.found))))
+	for id := range n.replicas {
+		n.pending[id] = true
+	}
+	n.allPending = true
+	n.moved()
+	return nil
 }
 
 // runRoles gives each replica the role that the newest metadata has for it.
@@ -66,6 +105,9 @@ func (n *Node) takePending() ([]partition.ID, <-chan struct{}) {
 	defer n.mu.Unlock()
 	if n.allPending {
 		for _, id := range n.table.PartitionsOf(n.self) {
+			n.pending[id] = true
+		}
+		for id := range n.gone {
 			n.pending[id] = true
 		}
 	}
@@ -104,6 +146,9 @@ func (n *Node) assign(id partition.ID) {
 	r := n.replicas[id]
 	n.mu.RUnlock()
 	if !mine {
+		if n.isGone(id) {
+			n.remove(id)
+		}
 		return
 	}
 	inISR := slices.Contains(a.State.ISR, n.self)
@@ -120,6 +165,7 @@ func (n *Node) assign(id partition.ID) {
 		n.replicas[id] = r
 		n.mu.Unlock()
 	}
+	r.compacted.Store(topic.Config.Compact)
 	if r.behind.Load() && a.Registered && inISR {
 		if err := n.arrived(r); err != nil {
 			n.Fail(err)
@@ -129,6 +175,13 @@ func (n *Node) assign(id partition.ID) {
 	o := &assignOp{Assignment: a, done: make(chan struct{})}
 	r.do(o)
 	<-o.done
+}
+
+// assigned reports whether the metadata gives this broker a copy of a partition. The
+// lock is held.
+func (n *Node) assigned(id partition.ID) bool {
+	st, ok := n.table.Partition(id)
+	return ok && slices.Contains(st.Replicas, n.self)
 }
 
 // has reports whether there is a copy of the partition on the disk.

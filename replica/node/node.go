@@ -62,6 +62,7 @@ type Config struct {
 	FS          log.FS
 	InMemory    bool           // the FS is memory: topics get bounds by default
 	Voters      []quorum.Voter // empty: a broker alone
+	VoterOnly   bool           // it gets no copies of partitions
 	Incarnation partition.UUID // new at each start; Open has the directory's lives counted in it
 	Fresh       partition.UUID // the directory's id if it is new
 
@@ -83,6 +84,7 @@ type Node struct {
 	self    partition.BrokerID
 	unlock  func() error // the directory, at the end of Close
 	logger  *slog.Logger
+	memory  *log.Memory // of all partitions
 	flushes *log.FlushLimit
 	space   *log.Space
 	peers   Peers
@@ -101,7 +103,7 @@ type Node struct {
 	born    time.Time
 	lease   atomic.Int64 // how long after born the controller's last answer holds
 	epoch   atomic.Int64 // this incarnation's broker epoch; 0: not registered
-	fencing atomic.Bool  // this broker asks to be fenced: it is about to stop
+	leaving atomic.Bool  // this broker wants to stop
 
 	failed  atomic.Bool // no clean mark may be left
 	closing sync.Once
@@ -119,11 +121,16 @@ type Node struct {
 	fetchers   map[partition.BrokerID]*fetcher
 	pending    map[partition.ID]bool // changed since the roles were last looked at
 	allPending bool                  // so has a broker: every replica's peers may differ
+	gone       map[partition.ID]bool // copies that a committed record has taken from this broker
 	changed    chan struct{}         // closed and replaced whenever the table moves
 	settled    chan struct{}         // closed when the pending roles have been taken; nil: none pending
 	hurry      context.CancelFunc    // ends the heartbeat under way
+	hurried    bool                  // it has, so that the next one follows at once
 	later      bool                  // some replica could not be made for want of room
 }
+
+// tailBytes is how much of what was appended last a broker keeps in memory.
+const tailBytes = 16 << 20
 
 // Open locks the directory, reads it, and opens every partition in it. It starts
 // nothing. The directory stays locked until Close returns; somebody else's is
@@ -135,11 +142,11 @@ func Open(cfg Config) (*Node, error) {
 	}
 	n := &Node{
 		cfg: cfg, self: cfg.Self, unlock: unlock, logger: cfg.Logger, born: time.Now(),
-		flushes: log.NewFlushLimit(16), space: log.NewSpace(cfg.FS, cfg.Dir, reserve),
+		memory: log.NewMemory(tailBytes), flushes: log.NewFlushLimit(16), space: log.NewSpace(cfg.FS, cfg.Dir, reserve),
 		found: make(map[partition.ID]found), dirs: make(map[string]partition.ID),
 		table: partition.NewTable(), replies: make(map[uint64]chan any),
 		replicas: make(map[partition.ID]*Replica), fetchers: make(map[partition.BrokerID]*fetcher),
-		pending: make(map[partition.ID]bool), changed: make(chan struct{}),
+		pending: make(map[partition.ID]bool), gone: make(map[partition.ID]bool), changed: make(chan struct{}),
 	}
 	n.ctx, n.stop = context.WithCancelCause(context.Background())
 	n.control = control.New(control.Config{Session: cfg.SessionTimeout, InMemory: cfg.InMemory, Voters: max(1, len(cfg.Voters))}, n.table)

@@ -26,6 +26,9 @@ func (n *Node) Produce(ctx context.Context, req partition.ProduceRequest, batch 
 	if code == partition.OK && batch.MaxTimestamp() > time.Now().Add(partition.MaxAhead).UnixMilli() {
 		code = partition.InvalidTimestamp
 	}
+	if code == partition.OK && r.compacted.Load() && batch.CheckKeys() != nil {
+		code = partition.MissingKey
+	}
 	if code != partition.OK {
 		return n.refusal(req.ID, code)
 	}
@@ -52,15 +55,28 @@ func checkBatch(b log.Batch, largest int) partition.Code {
 	case err == nil && largest > 0 && len(b) > largest:
 		return partition.BatchTooLarge
 	case err == nil:
-		err = one.CheckRecords()
+		err = one.CheckRecordsWithin(inflatedLimit(largest))
 	}
 	switch {
 	case errors.Is(err, log.ErrUnsupported):
 		return partition.Unsupported
+	case errors.Is(err, log.ErrTooLarge):
+		return partition.BatchTooLarge
 	case err != nil:
 		return partition.CorruptBatch
 	}
 	return partition.OK
+}
+
+// inflatedLimit is how much the records of a batch may inflate to, by what the batch
+// may have. The producers of this module count before they compress and stay below
+// both; those of others count what they send.
+func inflatedLimit(largest int) int {
+	const times = 16
+	if largest <= 0 || largest > log.MaxInflatedBytes/times {
+		return log.MaxInflatedBytes
+	}
+	return times * largest
 }
 
 // await waits until an appended batch is as safe as its producer asked; for the

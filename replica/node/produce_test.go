@@ -2,7 +2,9 @@ package node
 
 import (
 	"context"
+	"encoding/binary"
 	"errors"
+	"hash/crc32"
 	"math/rand"
 	"sync"
 	"syscall"
@@ -32,6 +34,9 @@ func TestProduceRefusesWhatItMustNotWrite(t *testing.T) {
 		{"two batches", nil, append(batch(1, 10), batch(1, 10)...), partition.CorruptBatch},
 		{"a flipped bit", nil, flipped, partition.CorruptBatch},
 		{"a batch above the topic's limit", nil, batch(1, 5000), partition.BatchTooLarge},
+		{"records that inflate to too much", nil, packed(log.Gzip, 70_000), partition.BatchTooLarge},
+		{"compressed records of which none is good", nil, garbage(log.Zstd), partition.CorruptBatch},
+		{"compression by lz4", nil, garbage(3), partition.Unsupported},
 		{"acks that there are none of", func(r *partition.ProduceRequest) { r.Acks = 9 }, batch(1, 10), partition.Malformed},
 		{"a partition that there is none of", func(r *partition.ProduceRequest) { r.ID.Partition = 7 }, batch(1, 10), partition.UnknownPartition},
 		{"an epoch that is over", func(r *partition.ProduceRequest) { r.Epoch = 0 }, batch(1, 10), partition.FencedEpoch},
@@ -57,6 +62,53 @@ func TestProduceRefusesWhatItMustNotWrite(t *testing.T) {
 			})
 		})
 	}
+}
+
+// packed returns a compressed batch of one large record.
+func packed(codec log.Compression, size int) log.Batch {
+	var b log.Builder
+	b.Append(1_000, nil, make([]byte, size), nil)
+	return b.Compress(codec)
+}
+
+// garbage returns a batch that says that it is compressed, and is not.
+func garbage(codec log.Compression) log.Batch {
+	b := batch(1, 10)
+	b[22] = byte(codec)
+	binary.BigEndian.PutUint32(b[17:], crc32.Checksum(b[21:], crc32.MakeTable(crc32.Castagnoli)))
+	return b
+}
+
+// A compressed batch counts as it travels, and is stored as it came, everywhere.
+func TestCompressedBatchesAreKeptAsTheyAre(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newCluster(t, 2)
+		id := c.create(partition.TopicConfig{Name: "rides", Replicas: 2, MinISR: 2, MaxBatchBytes: 4096})
+		c.waitISR(id, 2)
+		var want [][]byte
+		for _, codec := range []log.Compression{log.Gzip, log.Snappy, log.Zstd} {
+			b := packed(codec, 60_000)
+			require.Equal(t, codec, b.Compression())
+			require.Equal(t, partition.OK, c.leader(id).Produce(t.Context(), all(id), b).Code)
+			want = append(want, b[log.BatchOverhead:])
+		}
+		for n := range 2 {
+			r := c.node(partition.BrokerID(n + 1)).replica(id)
+			data, err := r.log.Read(0, r.log.End(), 1<<20)
+			require.NoError(t, err)
+			for _, section := range want {
+				var b log.Batch
+				b, data, err = log.SplitBatch(data)
+				require.NoError(t, err)
+				require.Equal(t, section, []byte(b[log.BatchOverhead:]))
+				for rec, err := range b.Records() {
+					require.NoError(t, err)
+					require.Len(t, rec.Value, 60_000)
+				}
+			}
+			require.Empty(t, data)
+		}
+	})
 }
 
 func TestProduceElsewhereNamesTheLeader(t *testing.T) {

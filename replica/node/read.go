@@ -57,6 +57,10 @@ func (n *Node) HandleInfo(ctx context.Context, req partition.InfoRequest) partit
 	if resp.HighWatermark < role.begin {
 		resp.Code = partition.NotAvailable
 	}
+	o := &followersOp{done: make(chan struct{})}
+	r.do(o)
+	<-o.done
+	resp.Followers = o.followers
 	return resp
 }
 
@@ -111,6 +115,22 @@ func (n *Node) HandleDeleteBefore(ctx context.Context, req partition.DeleteBefor
 	}
 	resp.Start = r.log.Start()
 	return resp
+}
+
+// followersOp asks a leader how far its followers have come.
+type followersOp struct {
+	followers []partition.FollowerAnswer
+	done      chan struct{}
+}
+
+func (o *followersOp) perform(r *Replica, _ time.Time) {
+	defer close(o.done)
+	if r.leader == nil {
+		return
+	}
+	for _, f := range r.leader.Followers() {
+		o.followers = append(o.followers, partition.FollowerAnswer{ID: f.ID, Held: f.Ack})
+	}
 }
 
 // newsPatience is how long a request waits for metadata that its sender has and

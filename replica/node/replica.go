@@ -26,14 +26,15 @@ type Replica struct {
 	fetcher  *fetcher     // of its leader, while it follows
 	waiters  []*produceOp // by rising end
 
-	high     atomic.Int64         // the high watermark, as known here
-	standing atomic.Pointer[role] // what others may ask about without owning the replica
-	flushing atomic.Bool          // a flush goroutine runs
-	dirty    atomic.Bool          // to be flushed within a second
-	noted    atomic.Int64         // the flushed end that a leader has stepped
-	lost     atomic.Bool          // its log is to be used no more
-	trimming atomic.Bool          // a worker removes what lies below the leader's start
-	behind   atomic.Bool          // its label says so: it was made anew, and has not been in the ISR since
+	high      atomic.Int64         // the high watermark, as known here
+	standing  atomic.Pointer[role] // what others may ask about without owning the replica
+	flushing  atomic.Bool          // a flush goroutine runs
+	dirty     atomic.Bool          // to be flushed within a second
+	noted     atomic.Int64         // the flushed end that a leader has stepped
+	lost      atomic.Bool          // its log is to be used no more
+	compacted atomic.Bool          // by the newest metadata: each record needs a key
+	trimming  atomic.Bool          // a worker removes what lies below the leader's start
+	behind    atomic.Bool          // its label says so: it was made anew, and has not been in the ISR since
 
 	mu     sync.Mutex // guards queue, active and parked; held for a few instructions only
 	queue  []op
@@ -179,7 +180,12 @@ func (r *Replica) carryDisk(now time.Time, out replica.Output) bool {
 		err = r.log.Truncate(*out.Truncate)
 	case out.Reset != nil:
 		r.node.logger.Warn("log starts again", "partition", r.name(), "at", *out.Reset, "end", r.log.End())
-		err = r.log.Reset(*out.Reset)
+		if err = r.anew(); err == nil {
+			err = r.log.Reset(*out.Reset)
+		}
+		if err == nil {
+			err = r.log.NoteRemoved(out.Removed)
+		}
 	case len(out.Append) > 0:
 		_, err = r.log.Replicate(out.Append)
 	default:
@@ -196,6 +202,7 @@ func (r *Replica) carryDisk(now time.Time, out replica.Output) bool {
 	if r.follower != nil {
 		r.carry(now, r.follower.Step(now, replica.Moved{
 			Start: r.log.Start(), End: r.log.End(), Flushed: r.log.Flushed(), LastEpoch: r.log.LastEpoch(),
+			Removed: r.log.RemovedBelow(),
 		}))
 	}
 	if len(out.Append) > 0 {

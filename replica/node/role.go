@@ -75,6 +75,7 @@ func (r *Replica) lead(now time.Time, o *assignOp) {
 		State:         *o.State,
 		Peers:         o.Peers,
 		Start:         r.log.Start(),
+		Removed:       r.log.RemovedBelow(),
 		End:           r.log.End(),
 		Flushed:       r.log.Flushed(),
 		HighWatermark: r.highWatermark(),
@@ -85,6 +86,9 @@ func (r *Replica) lead(now time.Time, o *assignOp) {
 		r.flushInTurn()
 	}
 	r.step(now, replica.Flushed{End: r.log.Flushed()})
+	if o.State.Recovering {
+		r.step(now, replica.Tick{}) // it reports that it leads
+	}
 }
 
 func (r *Replica) follow(now time.Time) {
@@ -93,6 +97,7 @@ func (r *Replica) follow(now time.Time) {
 		Self:          r.node.self,
 		State:         *r.state,
 		Start:         r.log.Start(),
+		Removed:       r.log.RemovedBelow(),
 		End:           r.log.End(),
 		Flushed:       r.log.Flushed(),
 		LastEpoch:     r.log.LastEpoch(),

@@ -73,7 +73,7 @@ func (n *Node) fetched(req replica.FetchRequest, p replica.FetchPartition) serve
 	r.do(o)
 	<-o.done
 	s.r, s.epoch = r, p.Epoch
-	s.answer = o.answer
+	s.answer, s.removed = o.answer, p.Removed
 	s.read = o.read && p.MaxBytes > 0
 	s.stale, s.news = o.stale, o.news
 	return s
@@ -114,15 +114,16 @@ func (o *fetchedOp) perform(r *Replica, now time.Time) {
 
 // A served is one partition of a request that is being answered.
 type served struct {
-	r      *Replica
-	epoch  log.Epoch
-	from   log.Offset
-	max    int
-	read   bool // there may be records for the asker, now or later
-	stale  bool
-	news   bool // a follower does not know the high watermark yet
-	answer replica.FetchAnswer
-	parked *parked
+	r       *Replica
+	epoch   log.Epoch
+	from    log.Offset
+	max     int
+	removed log.Offset // below which tombstones may be missing from a follower's log
+	read    bool       // there may be records for the asker, now or later
+	stale   bool
+	news    bool // a follower does not know the high watermark yet
+	answer  replica.FetchAnswer
+	parked  *parked
 }
 
 // settled reports whether the partition has an answer that must not wait.
@@ -200,10 +201,25 @@ func (s *serving) gather(again bool) (data [][]byte, bytes int, told bool) {
 			told = true
 			continue
 		}
+		if s.tombstonesGone(p) {
+			told = true
+			continue
+		}
 		data[i] = b
 		bytes += len(b)
 	}
 	return data, bytes, told
+}
+
+// tombstonesGone tells whether what was read for a follower may lack tombstones that
+// it has not seen, because of a compaction that has come since the leader judged it.
+func (s *serving) tombstonesGone(p *served) bool {
+	removed := p.r.log.RemovedBelow()
+	if s.follower == partition.NoBroker || !replica.TombstonesGone(p.from, p.removed, removed) {
+		return false
+	}
+	p.answer.Code, p.answer.Removed = partition.SnapshotRequired, removed
+	return true
 }
 
 // refresh takes the snapshots anew, before the read. It reports whether a

@@ -15,7 +15,7 @@ import (
 // the last of them had come up. So at most one founder acts; what it fixes it has
 // kept durably before it tells anybody; and a voter keeps at most one formation.
 type former struct {
-	self    member
+	self    Member
 	fresh   partition.UUID       // the id of the cluster, should this voter found one
 	ids     []partition.BrokerID // of the configured voters, rising
 	peers   []candidate          // the others of them, by rising id
@@ -47,7 +47,7 @@ type step struct {
 
 // newFormer returns the former of a voter that has kept formed, which is zero if
 // it is new. All directories of peers are unknown.
-func newFormer(self member, voters []Voter, fresh partition.UUID, formed formation) *former {
+func newFormer(self Member, voters []Voter, fresh partition.UUID, formed formation) *former {
 	f := &former{self: self, fresh: fresh, formed: formed}
 	for _, v := range voters {
 		f.ids = append(f.ids, v.ID)
@@ -95,7 +95,7 @@ func (f *former) heard(h hello, round int) step {
 	}
 	p.round = max(p.round, round)
 	p.other = !slices.Equal(h.Voters, f.ids)
-	p.joined = f.isFormed() && h.Cluster == f.formed.Cluster
+	p.joined = f.isFormed() && h.Cluster == f.formed.Cluster && f.formed.holds(h.ID, h.Directory)
 	switch {
 	case f.isFormed():
 		return f.mayCampaign()
@@ -142,11 +142,11 @@ func (f *former) mayFound() step {
 }
 
 func (f *former) found() step {
-	members := []member{f.self}
+	members := []Member{f.self}
 	for _, p := range f.peers {
-		members = append(members, member{ID: p.id, Directory: p.directory, Addr: p.addr})
+		members = append(members, Member{ID: p.id, Directory: p.directory, Addr: p.addr})
 	}
-	slices.SortFunc(members, func(a, b member) int { return int(a.ID) - int(b.ID) })
+	slices.SortFunc(members, func(a, b Member) int { return int(a.ID) - int(b.ID) })
 	formed := formation{Cluster: f.fresh, Members: members}
 	if err := formed.check(); err != nil {
 		return step{Problem: err.Error()}
@@ -179,8 +179,8 @@ func (f *former) missing() string {
 		return ""
 	}
 	if f.isStranger() {
-		return fmt.Sprintf("cluster %s was formed without this directory, "+
-			"and to join a formed quorum is not supported yet", f.strange)
+		return fmt.Sprintf("cluster %s was formed without this directory: "+
+			"it has no vote until an operator lets it in", f.strange)
 	}
 	for _, p := range f.peers {
 		if p.directory == (partition.UUID{}) {

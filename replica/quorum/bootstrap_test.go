@@ -30,7 +30,7 @@ func joined(id partition.BrokerID, c byte, d ...byte) hello {
 	h := fresh(id, d[id-1])
 	h.Cluster = partition.UUID{0: 0xC, 15: c}
 	for i, d := range d {
-		h.Members = append(h.Members, member{ID: partition.BrokerID(i + 1), Directory: directoryOf(d), Addr: fmt.Sprintf("addr-%d", i+1)})
+		h.Members = append(h.Members, Member{ID: partition.BrokerID(i + 1), Directory: directoryOf(d), Addr: fmt.Sprintf("addr-%d", i+1)})
 	}
 	return h
 }
@@ -108,11 +108,11 @@ func TestFormer(t *testing.T) {
 	}, {
 		name: "is a stranger to a cluster that knows it by another directory",
 		self: 3, in: []any{joined(1, 1, 1, 2, 9)},
-		want: step{Problem: "cluster 0c000000000000000000000000000001 was formed without this directory, and to join a formed quorum is not supported yet"},
+		want: step{Problem: "cluster 0c000000000000000000000000000001 was formed without this directory: it has no vote until an operator lets it in"},
 	}, {
 		name: "a stranger founds nothing",
 		self: 1, in: []any{joined(3, 1, 9, 2, 3), fresh(2, 2), fresh(3, 3), answer{fresh(2, 2), 1}, answer{fresh(3, 3), 1}},
-		want: step{Problem: "cluster 0c000000000000000000000000000001 was formed without this directory, and to join a formed quorum is not supported yet"},
+		want: step{Problem: "cluster 0c000000000000000000000000000001 was formed without this directory: it has no vote until an operator lets it in"},
 	}, {
 		name: "forms nothing with a voter that is configured otherwise",
 		self: 1, in: []any{fresh(2, 2), hello{ID: 3, Directory: directoryOf(3), Voters: []partition.BrokerID{1, 3}}},
@@ -124,7 +124,7 @@ func TestFormer(t *testing.T) {
 	}}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			f := newFormer(member{ID: tt.self, Directory: directoryOf(byte(tt.self))}, votersOf(3), partition.UUID{0: 0xC, 15: 1}, formation{})
+			f := newFormer(Member{ID: tt.self, Directory: directoryOf(byte(tt.self))}, votersOf(3), partition.UUID{0: 0xC, 15: 1}, formation{})
 			got := f.begin()
 			for _, in := range tt.in {
 				switch in := in.(type) {
@@ -148,9 +148,9 @@ func joinedOf4() hello {
 }
 
 func TestFormerAloneFoundsAtOnce(t *testing.T) {
-	f := newFormer(member{ID: 7, Directory: directoryOf(7)}, []Voter{{ID: 7, Addr: "a"}}, partition.UUID{1}, formation{})
+	f := newFormer(Member{ID: 7, Directory: directoryOf(7)}, []Voter{{ID: 7, Addr: "a"}}, partition.UUID{1}, formation{})
 	require.Equal(t, step{Keep: true, Ask: true, Campaign: true}, f.begin())
-	require.Equal(t, []member{{ID: 7, Directory: directoryOf(7), Addr: "a"}}, f.formed.Members)
+	require.Equal(t, []Member{{ID: 7, Directory: directoryOf(7), Addr: "a"}}, f.formed.Members)
 }
 
 // Voters crash and come back, with their disk or without, and messages are lost,
@@ -201,7 +201,7 @@ func formersAgree(t *testing.T, rng *rand.Rand) {
 		}
 	}
 	start := func(i int, wiped bool) {
-		self := member{ID: voters[i].ID, Directory: directoryOf(byte(i + 1))}
+		self := Member{ID: voters[i].ID, Directory: directoryOf(byte(i + 1))}
 		if formers[i] != nil {
 			self.Directory = formers[i].self.Directory
 		}
@@ -251,7 +251,7 @@ func TestFormersAgreeSoonWhenNothingFails(t *testing.T) {
 	var formers []*former
 	asked := make([]bool, 5)
 	for i, v := range voters {
-		f := newFormer(member{ID: v.ID, Directory: directoryOf(byte(i + 1))}, voters, partition.UUID{byte(i + 1)}, formation{})
+		f := newFormer(Member{ID: v.ID, Directory: directoryOf(byte(i + 1))}, voters, partition.UUID{byte(i + 1)}, formation{})
 		formers = append(formers, f)
 		asked[i] = f.begin().Ask
 	}

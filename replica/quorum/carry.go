@@ -18,11 +18,23 @@ func (e *Engine) Work() (worked bool, err error) {
 		return false, e.err
 	}
 	rd, ok, err := e.node.ready()
-	if e.fail(err) || !ok {
-		return false, e.err
+	switch {
+	case e.fail(err):
+	case ok:
+		e.fail(e.carry(rd))
+	case e.eager:
+		// Only now: what it has may say that there are other voters.
+		e.eager, ok = false, true
+		if e.roster.alone(e.self()) {
+			e.fail(e.node.campaign())
+		}
+	default:
+		if e.disk.wanted {
+			e.fail(e.maySnapshot())
+		}
+		e.tellNews()
 	}
-	e.fail(e.carry(rd))
-	return e.err == nil, e.err
+	return ok && e.err == nil, e.err
 }
 
 // carry does one Ready. The order is part of the protocol: disk, then messages,
@@ -30,8 +42,15 @@ func (e *Engine) Work() (worked bool, err error) {
 func (e *Engine) carry(rd raft.Ready) error {
 	first, rest := e.split(rd)
 	e.send(first)
-	if err := e.disk.save(rd.HardState, rd.Entries); err != nil {
+	snap, err := e.takeArrived(rd.Snapshot)
+	if err != nil {
 		return err
+	}
+	if err := e.disk.saveAll(rd.HardState, snap, rd.Entries); err != nil {
+		return err
+	}
+	if snap != nil {
+		e.leap(*snap)
 	}
 	e.place(rd.Entries)
 	e.send(rest)
@@ -39,20 +58,32 @@ func (e *Engine) carry(rd raft.Ready) error {
 		return err
 	}
 	e.note(rd)
+	e.passBarriers(rd.ReadStates)
 	if err := e.node.advance(rd); err != nil {
 		return err
 	}
 	for _, d := range e.decided {
-		e.host.Decided(d.token, d.index, d.err)
-	}
-	e.decided = nil
-	for _, id := range e.full {
-		if err := e.node.unreachable(id); err != nil {
-			return err
+		if d.token != 0 {
+			e.host.Decided(d.token, d.index, d.err)
 		}
 	}
-	e.full = nil
-	return nil
+	e.decided = nil
+	for _, m := range e.lost {
+		e.unreachable(m)
+	}
+	e.lost = nil
+	return e.err
+}
+
+// leap goes on from a snapshot in the place of entries. Proposals of earlier reigns
+// may be in it, or not.
+func (e *Engine) leap(snap snapshot) {
+	for len(e.placed) > 0 && e.placed[0].index <= snap.index {
+		e.decide(e.placed[0], 0, &unknownError{errDeposed})
+		e.placed = e.placed[1:]
+	}
+	e.restore(snap)
+	e.noteRoster()
 }
 
 // split returns the messages that may leave before the disk has been written to,
@@ -82,18 +113,30 @@ func (e *Engine) send(messages []*pb.Message) {
 		if err != nil {
 			continue // no message of raft's can do that
 		}
-		to, known := e.names[m.GetTo()]
+		to, known := e.memberOf(m.GetTo())
 		if !known {
 			continue
 		}
-		sent := e.host.Send(Message{
-			To: to.ID, Addr: to.Addr, kind: kindPost,
-			cluster: e.status.Cluster, raft: m.GetTo(), letters: [][]byte{data},
-		})
-		if !sent {
-			e.full = append(e.full, m.GetTo())
+		out := Message{
+			To: to.ID, Addr: to.Addr, kind: kindPost, cluster: e.status.Cluster, from: e.self(),
+			raft: m.GetTo(), letters: [][]byte{data}, snap: m.GetType() == pb.MsgSnap,
+		}
+		if out.snap {
+			e.ship(out.raft)
+		}
+		if !e.host.Send(out) {
+			e.lost = append(e.lost, out)
 		}
 	}
+}
+
+// memberOf returns who has that name, and where it was last heard of.
+func (e *Engine) memberOf(id uint64) (Member, bool) {
+	if m, ok := e.known[id]; ok && m.Addr != "" {
+		return m, true
+	}
+	m, ok := e.names[id]
+	return m, ok
 }
 
 // place finds the index of each proposal among the entries that raft has made of
@@ -104,7 +147,12 @@ func (e *Engine) place(entries []*pb.Entry) {
 			return
 		}
 		p := e.unplaced[0]
-		if entry.GetTerm() != p.term || len(entry.GetData()) == 0 {
+		if entry.GetTerm() != p.term || len(entry.GetData()) == 0 && !p.change {
+			continue
+		}
+		if p.change && entry.GetType() != pb.EntryConfChangeV2 { // raft has refused it
+			e.decide(p, 0, ErrBusy)
+			e.unplaced = e.unplaced[1:]
 			continue
 		}
 		p.index = entry.GetIndex()
@@ -124,18 +172,57 @@ var errDeposed = errors.New("quorum: deposed")
 
 // applyAll tells the host of entries that are committed and durable here.
 func (e *Engine) applyAll(entries []*pb.Entry) error {
+	changed := false
 	for _, entry := range entries {
-		if entry.GetType() != pb.EntryNormal {
-			return unknownEntry(log.Offset(entry.GetIndex()), int32(entry.GetType()))
+		index, data := entry.GetIndex(), entry.GetData()
+		switch entry.GetType() {
+		case pb.EntryNormal:
+		case pb.EntryConfChangeV2:
+			if err := e.applyChange(entry); err != nil {
+				return err
+			}
+			data, changed = nil, true
+		default:
+			return unknownEntry(log.Offset(index), int32(entry.GetType()))
 		}
-		var data []byte
-		if len(entry.GetData()) > 0 {
-			data = entry.GetData()
-		}
-		e.host.Apply(log.Offset(entry.GetIndex()), data)
-		e.applied, e.termOf = entry.GetIndex(), entry.GetTerm()
-		e.settle(entry.GetIndex(), entry.GetTerm())
+		e.show(index, data)
+		e.applied, e.termOf = index, entry.GetTerm()
+		e.since += int64(sizeOf(entry))
+		e.settle(index, entry.GetTerm())
 	}
+	if changed {
+		e.changeNoted()
+	}
+	return e.maySnapshot()
+}
+
+// changeNoted lets this voter's own role follow a change of the voters.
+func (e *Engine) changeNoted() {
+	if e.roster.holds(e.self()) {
+		e.outside = false
+		return
+	}
+	e.status.Problem = "this broker was removed from the quorum"
+	e.observe()
+}
+
+// maySnapshot takes a snapshot when enough has been applied since the last one, or a
+// member waits for one that knows it.
+func (e *Engine) maySnapshot() error {
+	if e.since < e.cfg.SnapshotBytes && !e.disk.wanted || e.shown > e.applied {
+		return nil
+	}
+	e.since = 0
+	state, err := e.host.Snapshot()
+	if err != nil || len(state) > maxSnapshot-1<<16 {
+		e.cfg.Logger.Warn("no snapshot of the metadata", "index", e.applied, "bytes", len(state), "error", err)
+		return nil
+	}
+	snap := snapshot{mark: mark{e.applied, e.termOf}, cluster: e.status.Cluster, roster: e.roster, state: state}
+	if err := e.disk.saveSnapshot(snap, uint64(e.cfg.KeepEntries)); err != nil {
+		return err
+	}
+	e.cfg.Logger.Info("snapshot taken", "index", snap.index, "bytes", len(state), "from", e.disk.base.index+1)
 	return nil
 }
 
@@ -158,6 +245,9 @@ func (e *Engine) settle(index, term uint64) {
 }
 
 func (e *Engine) decide(p proposal, index log.Offset, err error) {
+	if p.change {
+		e.changing = false
+	}
 	e.decided = append(e.decided, decision{token: p.token, index: index, err: err})
 }
 
@@ -165,15 +255,20 @@ func (e *Engine) decide(p proposal, index log.Offset, err error) {
 func (e *Engine) note(rd raft.Ready) {
 	s := &e.status
 	if rd.SoftState != nil {
-		s.Role = roleOf(rd.RaftState)
-		leader := e.names[rd.Lead]
-		s.Leader, s.LeaderAddr = leader.ID, leader.Addr
+		e.state, e.led = roleOf(rd.RaftState), rd.Lead != raft.None
+		if e.led || !e.outside {
+			leader, _ := e.memberOf(rd.Lead)
+			s.Leader, s.LeaderAddr, e.outside = leader.ID, leader.Addr, false
+		}
+	}
+	if s.Role = e.roleNow(e.state); s.Role != Stranger {
+		s.Problem = ""
 	}
 	if rd.HardState != nil {
 		s.Term = log.Epoch(rd.HardState.GetTerm())
 		s.Commit = log.Offset(rd.HardState.GetCommit())
 	}
-	s.Applied = log.Offset(e.applied)
+	s.Applied = log.Offset(e.shown)
 	s.Leading = s.Role == Leader && log.Epoch(e.termOf) == s.Term
 }
 

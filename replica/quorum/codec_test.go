@@ -2,6 +2,7 @@ package quorum
 
 import (
 	"encoding/hex"
+	"errors"
 	"testing"
 
 	"github.com/samsalog/samsa/partition"
@@ -16,7 +17,7 @@ func TestStateGolden(t *testing.T) {
 	k := kept{
 		formation: formation{
 			Cluster: partition.UUID{0: 0xAA, 15: 1},
-			Members: []member{
+			Members: []Member{
 				{ID: 1, Directory: partition.UUID{0: 0xBB, 15: 2}, Addr: "a:1"},
 				{ID: 2, Directory: partition.UUID{0: 0xCC, 15: 3}, Addr: ""},
 			},
@@ -46,7 +47,7 @@ func TestRaftIDGolden(t *testing.T) {
 func TestDecodeKeptRefuses(t *testing.T) {
 	good := func() kept {
 		return kept{
-			formation: formation{Cluster: partition.UUID{1}, Members: []member{{ID: 1, Directory: partition.UUID{1}}, {ID: 2, Directory: partition.UUID{2}}}},
+			formation: formation{Cluster: partition.UUID{1}, Members: []Member{{ID: 1, Directory: partition.UUID{1}}, {ID: 2, Directory: partition.UUID{2}}}},
 			Self:      1, Directory: partition.UUID{1},
 		}
 	}
@@ -95,7 +96,7 @@ func posted(t testing.TB, messages ...*pb.Message) []byte {
 		require.NoError(t, err)
 		encoded = append(encoded, b)
 	}
-	return encodePost(partition.UUID{1}, 9, encoded)
+	return encodePost(partition.UUID{1}, 9, Member{ID: 1, Directory: directoryOf(1)}, encoded)
 }
 
 func TestPostTakesOnlyWhatPeersSend(t *testing.T) {
@@ -159,6 +160,9 @@ func FuzzMessages(f *testing.F) {
 	f.Add(encodeHello(joined(1, 1, 1, 2, 3)))
 	f.Add(posted(f, message(pb.MsgApp, entry(4, 4, "a"), entry(5, 5, ""))))
 	f.Add(encodeReceipt(taken))
+	for _, b := range others() {
+		f.Add(b)
+	}
 	f.Fuzz(func(t *testing.T, b []byte) {
 		kind, body, err := openEnvelope(b)
 		if err != nil {
@@ -170,6 +174,13 @@ func FuzzMessages(f *testing.F) {
 			back, err := decodeHello(body)
 			require.NoError(t, err)
 			require.Equal(t, h, back)
+		}
+		for _, again := range [][]byte{
+			redo(body, decodeChunk, encodeChunk), redo(body, decodePiece, encodePiece), redo(body, decodeFailure, encodeFailure),
+			redo(body, decodeFetch, encodeFetch), redo(body, decodeNews, encodeNews), redo(body, decodeHave, encodeHave),
+			redo(body, decodeOrdered, encodeOrdered), redo(body, decodeOutcome, encodeOutcome),
+		} {
+			require.NotEqual(t, []byte{}, again)
 		}
 		if p, err := decodePost(body); err == nil {
 			for _, m := range p.messages {
@@ -190,4 +201,93 @@ func FuzzState(f *testing.F) {
 		require.NoError(t, err)
 		require.Equal(t, k, back)
 	})
+}
+
+// others are the messages that are neither hello nor post.
+func others() [][]byte {
+	f := joined(1, 1, 1, 2, 3).formation
+	return [][]byte{
+		encodeChunk(chunk{cluster: f.Cluster, mark: mark{5, 2}, from: 7, at: 9}),
+		encodePiece(piece{total: 10, sum: 3, data: []byte("piece")}),
+		encodeFailure(failure{cluster: f.Cluster, to: 1, from: 2}),
+		encodeFetch(fetch{cluster: f.Cluster, self: f.Members[0], after: 12}),
+		encodeNews(news{
+			formation: f, roster: rosterOf(f), term: 3, leader: Voter{ID: 2, Addr: "b"}, commit: 9, snapshot: mark{4, 2},
+			first: 8, entries: []newsEntry{{data: []byte("a")}, {own: true}},
+		}),
+		encodeHave(have{cluster: f.Cluster, index: 4}),
+		encodeOrdered(ordered{f.Cluster, Change{Add: f.Members[1]}}),
+		encodeOutcome(outcome{index: 4}),
+	}
+}
+
+// An ordered is an order with the cluster that it is for.
+type ordered struct {
+	cluster partition.UUID
+	change  Change
+}
+
+func encodeOrdered(o ordered) []byte { return encodeOrder(o.cluster, o.change) }
+
+func decodeOrdered(body []byte) (ordered, error) {
+	cluster, c, err := decodeOrder(body)
+	return ordered{cluster, c}, err
+}
+
+// redo decodes and encodes; what comes out decodes again. Nil: it does not decode; empty:
+// it does not decode again.
+func redo[T any](body []byte, decode func([]byte) (T, error), encode func(T) []byte) []byte {
+	v, err := decode(body)
+	if err != nil {
+		return nil
+	}
+	_, inner, err := openEnvelope(encode(v))
+	if err != nil {
+		return []byte{}
+	}
+	if _, err := decode(inner); err != nil {
+		return []byte{}
+	}
+	return inner
+}
+
+func TestMessagesRoundTrip(t *testing.T) {
+	for _, b := range others() {
+		kind, body, err := openEnvelope(b)
+		require.NoError(t, err)
+		var again []byte
+		switch kind {
+		case kindChunk:
+			again = redo(body, decodeChunk, encodeChunk)
+		case kindPiece:
+			again = redo(body, decodePiece, encodePiece)
+		case kindFailure:
+			again = redo(body, decodeFailure, encodeFailure)
+		case kindFetch:
+			again = redo(body, decodeFetch, encodeFetch)
+		case kindNews:
+			again = redo(body, decodeNews, encodeNews)
+		case kindHave:
+			again = redo(body, decodeHave, encodeHave)
+		case kindOrder:
+			again = redo(body, decodeOrdered, encodeOrdered)
+		case kindOutcome:
+			again = redo(body, decodeOutcome, encodeOutcome)
+		}
+		require.Equal(t, body, again, "kind %d", kind)
+	}
+	for _, err := range append([]error{nil, &unknownError{ErrClosed}, errDisk}, refusals[1:]...) {
+		_, body, _ := openEnvelope(encodeOutcome(outcome{err: err}))
+		out, e := decodeOutcome(body)
+		require.NoError(t, e)
+		switch {
+		case err == nil:
+			require.NoError(t, out.err)
+		case errors.Is(err, ErrOutcomeUnknown) || errors.Is(err, errDisk):
+			require.ErrorIs(t, out.err, ErrOutcomeUnknown)
+		default:
+			require.ErrorIs(t, out.err, err)
+			require.NotErrorIs(t, out.err, ErrOutcomeUnknown)
+		}
+	}
 }

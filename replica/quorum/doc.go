@@ -12,8 +12,8 @@
 // # What a caller may rely on
 //
 //   - Entries are applied in the order of their index, each once a run, on the
-//     goroutine of [Quorum.Run]. After a restart they are applied again from the
-//     first.
+//     goroutine of [Quorum.Run]. After a restart they are applied again, from the
+//     newest snapshot or from the first.
 //   - When [Quorum.Propose] returns nil the entry is committed, durable on a
 //     majority of voters, and applied here.
 //   - An error of Propose that matches [ErrOutcomeUnknown] leaves open whether
@@ -33,10 +33,19 @@
 // with the id of its directory, so that a voter whose disk was lost cannot vote a
 // second time under its old name: it is a stranger, and says so in [Status].
 //
-// # What it does not do yet
+// # Without a vote
 //
-// A stranger cannot be let in, voters cannot be changed, and no snapshot is
-// taken, so the log is kept from its first entry.
+// A broker that is not configured as a voter, a stranger, and a voter that has been
+// removed follow what is committed: see observe.go. An operator lets them in by
+// [Quorum.ChangeVoters]. Who is let in gets all entries first, as a learner, and its
+// vote once it has them; if a voter of its id is there, with a directory that is lost,
+// that one is removed then.
+//
+// # Snapshots
+//
+// When enough entries have been applied the [Applier] is asked for its state, which
+// is kept in a file; then all entries but some for those that lag are dropped. Who
+// lags more, or is new, fetches that file piece by piece. Its format is in snapshot.go.
 //
 // # Words
 //

@@ -36,24 +36,47 @@ type Engine struct {
 	form *former
 	node *machine // nil until this voter belongs to a cluster
 
-	status Status
-	names  map[uint64]member // the voters by raft id
-	wait   time.Duration     // between two rounds of greetings
-	err    error             // the first fault
+	status  Status
+	roster  roster            // as of the newest entry that this member has applied
+	names   map[uint64]Member // its members by raft id
+	known   map[uint64]Member // others that have sent raft messages, and where they are
+	wait    time.Duration     // between two rounds of greetings
+	tickNo  int
+	silent  int  // ticks without a leader
+	eager   bool // this voter may be alone: it campaigns once it has applied what it has
+	stands  bool // it waits for its turn to take a dead leader's place
+	state   Role // what raft does
+	led     bool // it has heard of a leader, or is it
+	outside bool // another has said that this member was removed
+	err     error
 
-	applied  uint64 // index and term of the newest applied entry
+	shown    uint64 // index of the newest entry that the host has been given
+	applied  uint64 // index and term of the newest entry that raft has had applied
 	termOf   uint64
+	since    int64 // bytes of entries applied since the newest snapshot
 	tokens   Token
 	unplaced []proposal // taken by raft, index not known yet; in order
 	placed   []proposal // in rising order of term and index
 	decided  []decision // of the Ready under way
-	full     []uint64   // voters to whom a message was lost at once
+	changing bool       // one of the proposals is a change of the voters
+	barriers []barrier  // in the order of their calls
+	lost     []Message  // that the host could not take
+
+	strangers []stranger
+	watchers  []watcher
+	shipments []shipment
+	unserved  int // ticks since a piece of a snapshot was asked for
+	follow    *observer
+	hearsay   news // what this broker knows of the voters without being one
+	pulling   *pull
+	arrived   snapshot // fetched, for raft to go on from
 }
 
 // A proposal is an entry that somebody waits for.
 type proposal struct {
-	token       Token
+	token       Token // 0: nobody waits
 	term, index uint64
+	change      bool // of the voters
 }
 
 type decision struct {
@@ -79,51 +102,73 @@ func OpenEngine(cfg Config, host Host) (*Engine, error) {
 		host:   host,
 		me:     raftID(cfg.Self, cfg.Directory),
 		disk:   disk,
+		known:  make(map[uint64]Member),
 		status: Status{Self: cfg.Self, Voters: cfg.Voters, Term: log.NoEpoch},
 	}, nil
 }
 
-// Begin takes part: a voter that belongs to a cluster goes on in it, another
-// begins to form one. It is called once, before any other input.
+// Begin takes part: a member of a cluster goes on in it, another broker that is
+// configured as a voter begins to form one, and one that is not follows the voters. It
+// is called once, before any other input.
 func (e *Engine) Begin() {
 	var fresh partition.UUID
 	rand.Read(fresh[:]) // never fails
-	self := member{ID: e.cfg.Self, Directory: e.cfg.Directory}
-	e.form = newFormer(self, e.cfg.Voters, fresh, e.disk.kept.formation)
-	if !e.form.isFormed() {
+	e.form = newFormer(e.self(), e.cfg.Voters, fresh, e.disk.kept.formation)
+	switch {
+	case e.form.isFormed():
+		if snap := e.disk.snap; snap.index > 0 {
+			e.restore(snap)
+			e.disk.snap.state = nil
+		}
+		e.join()
+	case e.isConfigured():
 		e.wait = firstRetry
 		e.host.Wake(e.wait)
 		e.take(e.form.begin())
-		return
+	default:
+		e.status.Role = Observer
+		e.observe()
 	}
-	e.join()
-	if e.err == nil && len(e.form.formed.Members) == 1 { // nobody can object
-		e.fail(e.node.campaign())
-	}
+}
+
+// self is this broker as others are to know it.
+func (e *Engine) self() Member {
+	return located([]Member{{ID: e.cfg.Self, Directory: e.cfg.Directory, Addr: e.cfg.Addr}}, e.cfg.Voters)[0]
 }
 
 // Tick says that another of Config.Tick has passed. See [Engine.NeedsTicks].
 func (e *Engine) Tick() {
-	if e.works() {
-		e.fail(e.node.tick())
+	if !e.works() || e.fail(e.node.tick()) {
+		return
 	}
+	e.tickNo++
+	e.watchShipments()
+	e.forgetWatchers()
+	e.noteStrangers()
+	e.miss()
+	e.tend()
 }
 
-// NeedsTicks reports whether time has a meaning for this voter now. It has none
-// for one that is alone, or forms its cluster yet; a tick does it no harm.
-func (e *Engine) NeedsTicks() bool { return e.works() && len(e.names) > 1 }
+// NeedsTicks reports whether time has a meaning for this broker now. It has none
+// for a voter that nobody else has to do with, and for one that is no member; a tick does
+// no harm.
+func (e *Engine) NeedsTicks() bool {
+	return e.works() && (len(e.names) > 1 || len(e.watchers) > 0 || len(e.strangers) > 0 || !e.roster.alone(e.self()))
+}
 
 // Wake says that the time has passed which the host was asked for.
 func (e *Engine) Wake() {
 	switch {
 	case e.err != nil:
-	case e.form.isFormed():
-		e.stand()
-	default:
+		return
+	case e.follow != nil:
+		e.pollSource()
+	case !e.form.isFormed():
 		e.greetAll()
 		e.wait = min(2*e.wait, lastRetry)
 		e.host.Wake(e.wait)
 	}
+	e.stand()
 }
 
 // Step takes a message of another broker and returns the answer to it, which may
@@ -134,38 +179,63 @@ func (e *Engine) Step(msg []byte) (answer []byte, err error) {
 	if err != nil {
 		return nil, err
 	}
-	if kind == kindHello {
+	switch kind {
+	case kindHello:
 		h, err := decodeHello(body)
 		if err != nil {
 			return nil, err
 		}
 		return e.greeted(h)
+	case kindPost:
+		p, err := decodePost(body)
+		if err != nil {
+			return nil, err
+		}
+		if p.cluster != e.status.Cluster || !e.status.formed() || p.to != e.me {
+			return encodeReceipt(refused), nil
+		}
+		e.receive(p)
+		return encodeReceipt(taken), e.err
+	case kindChunk:
+		return e.serveChunk(body)
+	case kindFailure:
+		return e.serveFailure(body)
+	case kindFetch:
+		return e.serveFetch(body)
+	case kindNews:
+		return e.hearNews(body)
 	}
-	p, err := decodePost(body)
-	if err != nil {
-		return nil, err
-	}
-	if p.cluster != e.status.Cluster || !e.status.formed() || p.to != e.me {
-		return encodeReceipt(refused), nil
-	}
-	e.receive(p.messages)
-	return encodeReceipt(taken), e.err
+	return nil, fmt.Errorf("%w: kind %d", errMalformed, kind)
 }
 
 // greeted takes a peer's hello, and returns this voter's. What that says is durable.
 func (e *Engine) greeted(h hello) ([]byte, error) {
 	if e.err == nil {
-		e.take(e.form.heard(h, 0))
+		e.meet(h)
+		if e.isConfigured() {
+			e.take(e.form.heard(h, 0))
+		}
 	}
-	return encodeHello(e.form.greeting()), e.err
+	return encodeHello(e.greeting()), e.err
 }
 
-func (e *Engine) receive(messages []*pb.Message) {
-	for _, m := range messages {
-		if !e.works() {
-			return
-		}
-		if _, ok := e.names[m.GetFrom()]; ok { // raft would believe anybody
+// receive hands raft the messages of another member, which this one may not know of
+// yet: the entry that brought it in may be among them.
+func (e *Engine) receive(p post) {
+	if p.from.check() != nil || !e.works() {
+		return
+	}
+	from := p.from.raftID()
+	if len(e.known) > 4*maxVoters {
+		clear(e.known) // each is learned again by its next message
+	}
+	e.known[from] = p.from
+	for _, m := range p.messages {
+		switch {
+		case m.GetFrom() != from || !e.works(): // raft would believe anybody
+		case m.GetType() == pb.MsgSnap:
+			e.pullSnapshot(pull{mark: mark{m.GetSnapshot().GetMetadata().GetIndex(), m.GetSnapshot().GetMetadata().GetTerm()}, from: p.from, msg: m})
+		default:
 			e.fail(e.node.step(m))
 		}
 	}
@@ -173,17 +243,38 @@ func (e *Engine) receive(messages []*pb.Message) {
 
 // Answered says what became of a message: its answer, or why there is none.
 func (e *Engine) Answered(m Message, answer []byte, err error) {
-	switch {
-	case e.err != nil:
-	case m.kind == kindHello:
+	if e.err != nil {
+		return
+	}
+	switch m.kind {
+	case kindHello:
 		h, ok := readHello(answer, err)
 		if ok && h.ID == m.To {
 			e.take(e.form.heard(h, m.round))
 		} else {
 			e.take(e.form.lost(m.To))
 		}
-	case e.node != nil && (err != nil || !wasTaken(answer)):
-		e.fail(e.node.unreachable(m.raft))
+	case kindPost:
+		if err != nil || !wasTaken(answer) {
+			e.unreachable(m)
+		}
+	case kindChunk:
+		e.gotPiece(m, answer, err)
+	case kindFetch:
+		e.gotNews(m, answer, err)
+	case kindNews:
+		e.newsTold(m, answer, err)
+	}
+}
+
+// unreachable tells raft that a post did not arrive.
+func (e *Engine) unreachable(m Message) {
+	if !e.works() {
+		return
+	}
+	e.fail(e.node.unreachable(m.raft))
+	if m.snap {
+		e.lose(m.raft)
 	}
 }
 
@@ -228,6 +319,27 @@ func (e *Engine) propose(data []byte) (Token, error) {
 	return e.tokens, nil
 }
 
+// ReadBarrier asks whether this voter still leads: [Host.Decided] tells, with an index
+// that has been applied here, once a majority has confirmed it since. Whatever any voter
+// was told to be agreed on before the call is known here then. The error, at once or
+// then, is [ErrNotLeader] or [ErrClosed].
+func (e *Engine) ReadBarrier() (Token, error) {
+	if e.err != nil {
+		return 0, ErrClosed
+	}
+	if e.node == nil || !e.status.Leading {
+		return 0, ErrNotLeader
+	}
+	var name [16]byte
+	rand.Read(name[:]) // never fails; an answer to an earlier barrier must not fit this one
+	if err := e.node.readIndex(name[:]); e.fail(err) {
+		return 0, ErrClosed
+	}
+	e.tokens++
+	e.barriers = append(e.barriers, barrier{token: e.tokens, name: name})
+	return e.tokens, nil
+}
+
 // Campaign makes this voter stand for election now. Others elect it only if they
 // have heard of no leader for an election's time.
 func (e *Engine) Campaign() {
@@ -240,6 +352,14 @@ func (e *Engine) Campaign() {
 // The followers of a leader that is gone stand one after another, in the order of their
 // ids: two candidates at once would share the votes.
 func (e *Engine) Gone(id partition.BrokerID) {
+	if e.err == nil && e.node == nil && e.follow != nil {
+		if e.status.Leader == id {
+			e.status.Leader, e.status.LeaderAddr = partition.NoBroker, ""
+		}
+		if e.follow.source().ID == id {
+			e.nextSource()
+		}
+	}
 	if !e.works() || e.status.Role != Follower || e.status.Leader != id {
 		return
 	}
@@ -252,6 +372,7 @@ func (e *Engine) Gone(id partition.BrokerID) {
 			wait += nextStand * e.cfg.Tick / 100
 		}
 	}
+	e.stands = true
 	e.host.Wake(wait)
 }
 
@@ -264,7 +385,9 @@ const (
 
 // stand campaigns, if nobody has been elected meanwhile.
 func (e *Engine) stand() {
-	if e.works() && e.status.Role == Follower && e.status.Leader == partition.NoBroker {
+	stands := e.stands
+	e.stands = false
+	if stands && e.works() && e.status.Role == Follower && e.status.Leader == partition.NoBroker {
 		e.fail(e.node.campaign())
 	}
 }
@@ -295,60 +418,4 @@ func (e *Engine) fail(err error) bool {
 		e.err = err
 	}
 	return e.err != nil
-}
-
-// take does what the former wants, in its order.
-func (e *Engine) take(s step) {
-	logger := e.cfg.Logger
-	if s.Keep {
-		k := kept{formation: e.form.formed, Self: e.cfg.Self, Directory: e.cfg.Directory}
-		if e.fail(e.disk.keep(k)) {
-			return
-		}
-		logger.Info("quorum formed", "cluster", k.Cluster.String(), "voters", len(k.Members))
-		if e.join(); e.err != nil {
-			return
-		}
-	}
-	if s.Ask {
-		e.greetAll()
-	}
-	if e.form.isStranger() && e.status.Role != Stranger {
-		e.status.Role = Stranger
-		logger.Warn("voter is a stranger to its quorum", "problem", s.Problem)
-	}
-	if e.status.Problem != s.Problem {
-		e.status.Problem = s.Problem
-		logger.Info("quorum is not formed yet", "problem", s.Problem)
-	}
-	if s.Campaign {
-		e.fail(e.node.campaign())
-	}
-}
-
-func (e *Engine) greetAll() {
-	hello := encodeHello(e.form.greeting())
-	for _, v := range e.status.Voters {
-		if v.ID != e.cfg.Self {
-			e.host.Send(Message{To: v.ID, Addr: v.Addr, kind: kindHello, round: e.form.round, hello: hello})
-		}
-	}
-}
-
-// join starts the machine, now that it is known who the voters are.
-func (e *Engine) join() {
-	formed := e.form.formed
-	e.names = make(map[uint64]member)
-	e.status.Cluster, e.status.Voters = formed.Cluster, formed.voters(e.cfg.Voters)
-	e.status.Role, e.status.Problem = Follower, ""
-	for i, m := range formed.Members {
-		m.Addr = e.status.Voters[i].Addr
-		e.names[m.raftID()] = m
-	}
-	e.status.Term = log.Epoch(e.disk.kept.Term)
-	e.host.Wake(-1)
-	node, err := newMachine(e.cfg, e.disk, e.me)
-	if !e.fail(err) {
-		e.node = node
-	}
 }

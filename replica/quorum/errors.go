@@ -21,6 +21,8 @@ var (
 	// ErrDropped: another entry took the place of the proposed one, which will
 	// never be applied anywhere.
 	ErrDropped = errors.New("quorum: entry was overwritten")
+	// ErrBadChange: the voters cannot be changed like that; nothing was proposed.
+	ErrBadChange = errors.New("quorum: impossible change of the voters")
 	// ErrOutcomeUnknown: the entry may be applied, now or later, or never.
 	ErrOutcomeUnknown = errors.New("quorum: outcome unknown")
 	// ErrClosed: Run has ended. Nothing was proposed.

@@ -18,7 +18,7 @@ func heartbeat(t *testing.T, cluster partition.UUID, from, to, commit uint64) []
 	m := &pb.Message{Type: pb.MsgHeartbeat.Enum(), From: new(from), To: new(to), Term: new(uint64(1000)), Commit: new(commit)}
 	b, err := proto.Marshal(m)
 	require.NoError(t, err)
-	return encodePost(cluster, to, [][]byte{b})
+	return encodePost(cluster, to, Member{ID: 1, Directory: partition.UUID{15: 1}, Addr: "voter-1"}, [][]byte{b})
 }
 
 func TestHandleTakesOnlyWhatIsMeantForIt(t *testing.T) {
@@ -77,7 +77,7 @@ func TestBrokenInvariantStopsTheVoterAndNotTheProcess(t *testing.T) {
 
 func TestHandleWaitsForRun(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		q, err := Open(Config{Self: 1, Directory: directoryOf(1), Dir: "d", Voters: votersOf(3)}, nil, func(log.Offset, []byte) {})
+		q, err := Open(Config{Self: 1, Directory: directoryOf(1), Dir: "d", Voters: votersOf(3)}, nil, applyFunc(func(log.Offset, []byte) {}))
 		require.NoError(t, err)
 		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 		defer cancel()

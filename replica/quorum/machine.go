@@ -9,6 +9,7 @@ import (
 
 	"go.etcd.io/raft/v3"
 	pb "go.etcd.io/raft/v3/raftpb"
+	"go.etcd.io/raft/v3/tracker"
 )
 
 // Bounds of what raft keeps under way.
@@ -31,6 +32,7 @@ func newMachine(cfg Config, disk *storage, id uint64) (*machine, error) {
 		var err error
 		m.node, err = raft.NewRawNode(&raft.Config{
 			ID:                        id,
+			Applied:                   disk.snap.index,
 			ElectionTick:              cfg.ElectionTicks,
 			HeartbeatTick:             1,
 			Storage:                   disk,
@@ -110,6 +112,52 @@ func (m *machine) propose(data []byte) (term uint64, refusal, err error) {
 		return nil
 	})
 	return term, refusal, err
+}
+
+// proposeChange is as propose, for a change of the voters.
+func (m *machine) proposeChange(c rosterChange) (term uint64, refusal, err error) {
+	err = m.fenced(func() error {
+		term = m.node.BasicStatus().GetTerm()
+		if err := m.node.ProposeConfChange(c.encode()); err != nil {
+			refusal = ErrBusy
+		}
+		return nil
+	})
+	return term, refusal, err
+}
+
+// change makes a committed change of the voters count. Nil: it is one that cannot be.
+func (m *machine) change(c *pb.ConfChangeV2) error {
+	if c == nil {
+		nobody := &pb.ConfChangeSingle{Type: pb.ConfChangeAddNode.Enum(), NodeId: new(uint64(0))}
+		c = &pb.ConfChangeV2{Changes: []*pb.ConfChangeSingle{nobody}}
+	}
+	return m.fenced(func() error { m.node.ApplyConfChange(c); return nil })
+}
+
+// progress returns, on a leader, up to where a member is known to have its entries,
+// and whether it was heard of lately.
+func (m *machine) progress(id uint64) (match uint64, active bool) {
+	m.node.WithProgress(func(of uint64, _ raft.ProgressType, p tracker.Progress) {
+		if of == id {
+			match, active = p.Match, p.RecentActive
+		}
+	})
+	return match, active
+}
+
+func (m *machine) readIndex(name []byte) error {
+	return m.fenced(func() error { m.node.ReadIndex(name); return nil })
+}
+
+func (m *machine) transfer(id uint64) error {
+	return m.fenced(func() error { m.node.TransferLeader(id); return nil })
+}
+
+// shipFailed says that a snapshot has not arrived. Whether one has is known by the
+// entries that its receiver takes next.
+func (m *machine) shipFailed(id uint64) error {
+	return m.fenced(func() error { m.node.ReportSnapshot(id, raft.SnapshotFailure); return nil })
 }
 
 func (m *machine) ready() (rd raft.Ready, ok bool, err error) {

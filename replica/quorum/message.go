@@ -15,9 +15,17 @@ import (
 const messageVersion = 1
 
 const (
-	kindHello   = 1 // asked and answered with
-	kindPost    = 2 // raft messages, in order
-	kindReceipt = 3 // the answer to a post
+	kindHello   = 1  // asked and answered with
+	kindPost    = 2  // raft messages, in order
+	kindReceipt = 3  // the answer to a post, and to a failure
+	kindChunk   = 4  // asks for a piece of a snapshot
+	kindPiece   = 5  // the answer to a chunk
+	kindFailure = 6  // a snapshot that was announced cannot be had
+	kindFetch   = 7  // asks for committed entries
+	kindNews    = 8  // the answer to a fetch, and sent unasked to those who fetched
+	kindHave    = 9  // the answer to news
+	kindOrder   = 10 // asks the leader to change the voters
+	kindOutcome = 11 // the answer to an order
 )
 
 // What a receipt says.
@@ -32,6 +40,8 @@ const (
 	maxMessage  = 1 << 20
 	maxPosted   = 256
 	maxPostSize = 4*maxMessage + MaxEntryBytes
+	pieceSize   = 256 << 10
+	maxNews     = 1 << 16 // entries
 )
 
 // errMalformed is of a message that does not parse.
@@ -52,6 +62,7 @@ type hello struct {
 type post struct {
 	cluster  partition.UUID
 	to       uint64
+	from     Member
 	messages []*pb.Message
 }
 
@@ -109,8 +120,8 @@ func decodeHello(body []byte) (hello, error) {
 }
 
 // encodePost wraps raft messages that have been encoded one by one.
-func encodePost(cluster partition.UUID, to uint64, messages [][]byte) []byte {
-	size := 64
+func encodePost(cluster partition.UUID, to uint64, from Member, messages [][]byte) []byte {
+	size := 128
 	for _, m := range messages {
 		size += len(m) + 10
 	}
@@ -119,6 +130,7 @@ func encodePost(cluster partition.UUID, to uint64, messages [][]byte) []byte {
 	w.Uint8(kindPost)
 	w.ID(cluster)
 	w.Int64(int64(to))
+	encodeMember(w, from)
 	w.Count(len(messages))
 	for _, m := range messages {
 		w.Blob(m)
@@ -128,7 +140,7 @@ func encodePost(cluster partition.UUID, to uint64, messages [][]byte) []byte {
 
 func decodePost(body []byte) (post, error) {
 	r := wire.NewReader(body)
-	p := post{cluster: r.ID(), to: uint64(r.Int64())}
+	p := post{cluster: r.ID(), to: uint64(r.Int64()), from: decodeMember(r)}
 	for range r.Count(maxPosted, 1) {
 		m := new(pb.Message)
 		if err := proto.Unmarshal(r.Blob(maxPostSize), m); err != nil {
@@ -145,10 +157,16 @@ func decodePost(body []byte) (post, error) {
 	return p, nil
 }
 
-// welcome reports whether a peer may send such a message. Proposals, snapshots
-// and raft's messages to itself never come from outside.
+// welcome reports whether a peer may send such a message. Proposals and raft's
+// messages to itself never come from outside, and snapshots without their state.
 func welcome(m *pb.Message) bool {
 	switch m.GetType() {
+	case pb.MsgSnap:
+		meta := m.GetSnapshot().GetMetadata()
+		if meta.GetIndex() < firstOf || meta.GetIndex() > maxIndex-maxMessage || meta.GetTerm() < 1 ||
+			meta.GetTerm() > m.GetTerm() || len(m.GetSnapshot().GetData()) > 0 {
+			return false
+		}
 	case pb.MsgApp, pb.MsgAppResp, pb.MsgHeartbeat, pb.MsgHeartbeatResp,
 		pb.MsgVote, pb.MsgVoteResp, pb.MsgPreVote, pb.MsgPreVoteResp, pb.MsgTimeoutNow:
 	default:

@@ -129,7 +129,7 @@ func (m *machineRoom) startOne(r *room) {
 	id := r.id
 	r.applied = nil
 	cfg := Config{Self: id, Directory: r.directory, Dir: "quorum", FS: r.fs, Voters: m.voters}
-	q, err := Open(cfg, end{m.net, m.addr(id)}, func(index log.Offset, data []byte) {
+	q, err := Open(cfg, end{m.net, m.addr(id)}, applyFunc(func(index log.Offset, data []byte) {
 		r.mu.Lock()
 		defer r.mu.Unlock()
 		if want := log.Offset(len(r.applied) + 1); index != want {
@@ -140,7 +140,7 @@ func (m *machineRoom) startOne(r *room) {
 			text = string(data)
 		}
 		r.applied = append(r.applied, text)
-	})
+	}))
 	require.NoError(m.t, err)
 	ctx, cancel := context.WithCancel(context.Background())
 	m.net.mu.Lock()
@@ -227,3 +227,12 @@ func (m *machineRoom) propose(at partition.BrokerID, text string) log.Offset {
 	require.NoError(m.t, err)
 	return index
 }
+
+// An applyFunc is an applier of which no snapshot is ever taken.
+type applyFunc func(index log.Offset, data []byte)
+
+func (f applyFunc) Apply(index log.Offset, data []byte) { f(index, data) }
+
+func (f applyFunc) Snapshot() ([]byte, error) { return nil, errors.New("no snapshots here") }
+
+func (f applyFunc) Restore(log.Offset, []byte) error { return errors.New("no snapshots here") }

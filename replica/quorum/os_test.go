@@ -13,7 +13,7 @@ import (
 // alone runs a voter alone until the test ends or stop is called.
 func alone(tb testing.TB, cfg Config, apply func(log.Offset, []byte)) (q *Quorum, stop func()) {
 	cfg.Self, cfg.Directory = 1, partition.UUID{1}
-	q, err := Open(cfg, nil, apply)
+	q, err := Open(cfg, nil, applyFunc(apply))
 	require.NoError(tb, err)
 	ctx, cancel := context.WithCancel(context.Background())
 	ended := make(chan error, 1)

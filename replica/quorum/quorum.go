@@ -12,7 +12,6 @@ import (
 
 	"github.com/samsalog/samsa/log"
 	"github.com/samsalog/samsa/partition"
-	pb "go.etcd.io/raft/v3/raftpb"
 )
 
 // MaxEntryBytes is the size of the largest entry that may be proposed.
@@ -51,9 +50,14 @@ type Config struct {
 	// Nil means memory: a new one, which ends with the value.
 	FS log.FS
 
-	// Voters lists all voters, this one among them, and is the same on each. It
-	// counts until the cluster is formed; after that it only says where a voter is
-	// to be found.
+	// Addr is where the others reach this broker.
+	//
+	// Empty means what Voters says; a quorum of one may have none.
+	Addr string
+
+	// Voters lists all voters, and is the same on each. It counts until the cluster is
+	// formed; after that it only says where a voter is to be found. A broker that is not
+	// in it follows the voters, and has no vote until it is let in.
 	//
 	// Empty means a quorum of this voter alone.
 	Voters []Voter
@@ -68,6 +72,17 @@ type Config struct {
 	//
 	// Zero means 10.
 	ElectionTicks int
+
+	// SnapshotBytes is how many bytes of entries are applied between two snapshots.
+	//
+	// Zero means 64 MiB.
+	SnapshotBytes int64
+
+	// KeepEntries is how many entries a snapshot leaves in the log, so that a voter that
+	// is that far behind need not fetch a snapshot.
+	//
+	// Zero means 10,000.
+	KeepEntries int
 
 	// Logger takes what an operator may want to know.
 	//
@@ -85,11 +100,17 @@ func (c Config) withDefaults() Config {
 	if c.ElectionTicks == 0 {
 		c.ElectionTicks = 10
 	}
+	if c.SnapshotBytes == 0 {
+		c.SnapshotBytes = 64 << 20
+	}
+	if c.KeepEntries == 0 {
+		c.KeepEntries = 10_000
+	}
 	if c.Logger == nil {
 		c.Logger = slog.New(slog.DiscardHandler)
 	}
 	if len(c.Voters) == 0 {
-		c.Voters = []Voter{{ID: c.Self}}
+		c.Voters = []Voter{{ID: c.Self, Addr: c.Addr}}
 	}
 	c.Voters = slices.SortedFunc(slices.Values(c.Voters), func(a, b Voter) int { return int(a.ID) - int(b.ID) })
 	return c
@@ -110,6 +131,9 @@ func (c Config) validate() error {
 	if c.ElectionTicks < 2 {
 		errs = append(errs, fmt.Errorf("ElectionTicks is %d; it must be above 1", c.ElectionTicks))
 	}
+	if c.SnapshotBytes < 0 || c.KeepEntries < 0 {
+		errs = append(errs, fmt.Errorf("SnapshotBytes is %d and KeepEntries %d", c.SnapshotBytes, c.KeepEntries))
+	}
 	if len(c.Voters) > maxVoters {
 		errs = append(errs, fmt.Errorf("%d Voters; the limit is %d", len(c.Voters), maxVoters))
 	}
@@ -126,8 +150,8 @@ func (c Config) validate() error {
 			errs = append(errs, fmt.Errorf("Voters has a bad address for %d: %q", v.ID, v.Addr))
 		}
 	}
-	if !self {
-		errs = append(errs, fmt.Errorf("Voters does not hold Self, %d", c.Self))
+	if !self && c.Addr == "" || len(c.Addr) > maxAddr {
+		errs = append(errs, fmt.Errorf("Voters does not hold Self, %d, and Addr is %q", c.Self, c.Addr))
 	}
 	if len(errs) > 0 {
 		return fmt.Errorf("quorum: bad Config: %w", errors.Join(errs...))
@@ -144,8 +168,9 @@ type Quorum struct {
 	engine *Engine // of Run, once it has begun
 	host   *shellHost
 
-	inbox     chan []*pb.Message // each the raft messages of one post
-	hellos    chan helloCall
+	inbox     chan post
+	steps     chan stepCall
+	orders    chan order
 	proposals chan *submission
 	gone      chan partition.BrokerID // room for one: who was found dead
 	ended     chan struct{}           // closed when Run takes nothing any more
@@ -157,21 +182,24 @@ type Quorum struct {
 	changed chan struct{}
 }
 
-// A helloCall is a peer's greeting on its way to Run, and the answer back.
-type helloCall struct {
-	hello  hello
-	answer chan []byte // has room for one
+// A stepCall is a message on its way to Run, and the answer back.
+type stepCall struct {
+	msg    []byte
+	answer chan stepAnswer // has room for one
+}
+
+type stepAnswer struct {
+	msg []byte
+	err error
 }
 
 // Open recovers what the voter has kept and starts nothing. Damage below what
 // was synced is an error that matches [ErrCorrupt]: the voter must not vote.
 //
-// Once Run has begun, apply is called on its goroutine with each committed entry
-// in the order of index, from 1; data is nil for the entry with which a leader
-// begins its term. It may keep data, and must not write to it. It must not wait for
+// Once Run has begun, it calls the applier on its goroutine, which must not wait for
 // anything that waits for Run, such as Propose.
-func Open(cfg Config, peers Peers, apply func(index log.Offset, data []byte)) (*Quorum, error) {
-	host := &shellHost{apply: apply}
+func Open(cfg Config, peers Peers, applier Applier) (*Quorum, error) {
+	host := &shellHost{Applier: applier}
 	engine, err := OpenEngine(cfg, host)
 	if err != nil {
 		return nil, err
@@ -182,8 +210,9 @@ func Open(cfg Config, peers Peers, apply func(index log.Offset, data []byte)) (*
 		me:        engine.me,
 		engine:    engine,
 		host:      host,
-		inbox:     make(chan []*pb.Message, 64), // so that peers rarely wait for a sync of ours
-		hellos:    make(chan helloCall),
+		inbox:     make(chan post, 64), // so that peers rarely wait for a sync of ours
+		steps:     make(chan stepCall),
+		orders:    make(chan order),
 		proposals: make(chan *submission),
 		gone:      make(chan partition.BrokerID, 1),
 		ended:     make(chan struct{}),
@@ -275,10 +304,29 @@ func (q *Quorum) Handle(ctx context.Context, msg []byte) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	if kind == kindHello {
-		return q.handleHello(ctx, body)
+	switch kind {
+	case kindPost:
+		return q.handleRaft(ctx, body)
+	case kindOrder:
+		return q.handleOrder(ctx, body)
 	}
-	return q.handleRaft(ctx, body)
+	call := stepCall{msg: msg, answer: make(chan stepAnswer, 1)}
+	select {
+	case q.steps <- call:
+	case <-q.ended:
+		return nil, ErrClosed
+	case <-ctx.Done():
+		return nil, context.Cause(ctx)
+	}
+	// The answer may need a sync: what it says is durable.
+	select {
+	case a := <-call.answer:
+		return a.msg, a.err
+	case <-q.ended:
+		return nil, ErrClosed
+	case <-ctx.Done():
+		return nil, context.Cause(ctx)
+	}
 }
 
 // over reports whether Run takes nothing any more.
@@ -288,30 +336,6 @@ func (q *Quorum) over() bool {
 		return true
 	default:
 		return false
-	}
-}
-
-func (q *Quorum) handleHello(ctx context.Context, body []byte) ([]byte, error) {
-	h, err := decodeHello(body)
-	if err != nil {
-		return nil, err
-	}
-	call := helloCall{hello: h, answer: make(chan []byte, 1)}
-	select {
-	case q.hellos <- call:
-	case <-q.ended:
-		return nil, ErrClosed
-	case <-ctx.Done():
-		return nil, context.Cause(ctx)
-	}
-	// The answer may need a sync: what it says is durable.
-	select {
-	case b := <-call.answer:
-		return b, nil
-	case <-q.ended:
-		return nil, ErrClosed
-	case <-ctx.Done():
-		return nil, context.Cause(ctx)
 	}
 }
 
@@ -327,7 +351,7 @@ func (q *Quorum) handleRaft(ctx context.Context, body []byte) ([]byte, error) {
 		return nil, ErrClosed // though the inbox may have room
 	}
 	select {
-	case q.inbox <- post.messages:
+	case q.inbox <- post:
 		return encodeReceipt(taken), nil
 	case <-q.ended:
 		return nil, ErrClosed

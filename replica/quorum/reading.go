@@ -13,33 +13,36 @@ import (
 // This file has what raft asks of its storage. An error of the disk is kept in
 // s.err, because raft only panics about it.
 
-// InitialState returns the term, the vote and the voters that were kept.
+// InitialState returns the term and the vote that were kept, and the voters as of the
+// newest snapshot.
 func (s *storage) InitialState() (*pb.HardState, *pb.ConfState, error) {
-	conf := &pb.ConfState{}
-	for _, m := range s.kept.Members {
-		conf.Voters = append(conf.Voters, m.raftID())
-	}
-	hard := &pb.HardState{Term: new(s.kept.Term), Vote: new(s.kept.Vote), Commit: new(s.kept.Commit)}
-	return hard, conf, nil
+	commit := max(s.kept.Commit, s.snap.index)
+	hard := &pb.HardState{Term: new(s.kept.Term), Vote: new(s.kept.Vote), Commit: new(commit)}
+	return hard, s.roster().confState(), nil
 }
 
-// FirstIndex returns the index of the first entry: nothing is ever dropped.
-func (s *storage) FirstIndex() (uint64, error) { return firstOf, nil }
+// roster is who takes part as of the newest snapshot.
+func (s *storage) roster() roster {
+	if s.snap.index == 0 {
+		return rosterOf(s.kept.formation)
+	}
+	return s.snap.roster
+}
+
+// FirstIndex returns the index of the first entry that can be had.
+func (s *storage) FirstIndex() (uint64, error) { return s.base.index + 1, nil }
 
 // LastIndex returns the index of the newest entry, 0 if there is none.
 func (s *storage) LastIndex() (uint64, error) { return s.last(), nil }
 
-// Snapshot is asked for only when a follower needs entries that were dropped.
-func (s *storage) Snapshot() (*pb.Snapshot, error) {
-	return nil, raft.ErrSnapshotTemporarilyUnavailable
-}
-
-// Term returns the term of one entry, and 0 for index 0.
+// Term returns the term of one entry, and of the one before the first: 0 for index 0.
 func (s *storage) Term(index uint64) (uint64, error) {
-	if index == firstOf-1 {
-		return 0, nil
-	}
-	if index > s.last() {
+	switch {
+	case index == s.base.index:
+		return s.base.term, nil
+	case index < s.base.index:
+		return 0, raft.ErrCompacted
+	case index > s.last():
 		return 0, raft.ErrUnavailable
 	}
 	n := sort.Search(len(s.terms), func(i int) bool { return s.terms[i].first > index })
@@ -49,7 +52,7 @@ func (s *storage) Term(index uint64) (uint64, error) {
 // Entries returns entries from lo up to, not including, hi: at least one, and no
 // more than about maxSize bytes.
 func (s *storage) Entries(lo, hi, maxSize uint64) ([]*pb.Entry, error) {
-	if lo < firstOf {
+	if lo <= s.base.index {
 		return nil, raft.ErrCompacted
 	}
 	if hi > s.last()+1 {

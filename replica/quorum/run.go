@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/samsalog/samsa/log"
+	"github.com/samsalog/samsa/partition"
 )
 
 // inARow is how many messages and proposals are taken before their entries are
@@ -80,14 +81,15 @@ func (r *runner) turn() {
 		r.engine.Tick()
 	case <-r.wake.C:
 		r.engine.Wake()
-	case messages := <-r.q.inbox:
-		r.engine.receive(messages)
+	case p := <-r.q.inbox:
+		r.engine.receive(p)
 	case s := <-r.q.proposals:
 		r.propose(s)
-	case call := <-r.q.hellos:
-		if b, err := r.engine.greeted(call.hello); err == nil {
-			call.answer <- b
-		}
+	case call := <-r.q.steps:
+		answer, err := r.engine.Step(call.msg)
+		call.answer <- stepAnswer{answer, err}
+	case o := <-r.q.orders:
+		r.order(o)
 	case rep := <-r.reports:
 		r.engine.Answered(rep.message, rep.answer, rep.err)
 	case id := <-r.q.gone:
@@ -95,8 +97,8 @@ func (r *runner) turn() {
 	}
 	for range inARow {
 		select {
-		case messages := <-r.q.inbox:
-			r.engine.receive(messages)
+		case p := <-r.q.inbox:
+			r.engine.receive(p)
 		case s := <-r.q.proposals:
 			r.propose(s)
 		default:
@@ -138,6 +140,33 @@ func (r *runner) propose(s *submission) {
 	r.waiting[token] = s
 }
 
+// An order is an operator's, on its way to Run.
+type order struct {
+	change   *Change // nil: hand the lead over
+	transfer partition.BrokerID
+	barrier  bool         // neither: confirm that this voter leads
+	done     chan outcome // has room for one
+}
+
+func (r *runner) order(o order) {
+	var token Token
+	var err error
+	switch {
+	case o.barrier:
+		token, err = r.engine.ReadBarrier()
+	case o.change != nil:
+		token, err = r.engine.ChangeVoters(*o.change)
+	default:
+		o.done <- outcome{err: r.engine.Transfer(o.transfer)}
+		return
+	}
+	if err != nil {
+		o.done <- outcome{err: err}
+		return
+	}
+	r.waiting[token] = &submission{done: o.done}
+}
+
 // end tells everybody who waits that Run is over.
 func (r *runner) end(err error) {
 	if err == nil {
@@ -158,12 +187,14 @@ func (r *runner) end(err error) {
 // send leaves a message with the sender to that broker, and starts one if there is
 // none yet.
 func (r *runner) send(m Message) bool {
+	// What is large must not stand in the way of a heartbeat.
+	bulk := m.kind != kindPost && m.kind != kindHello
 	for _, s := range r.senders {
-		if s.id == m.To && s.addr == m.Addr {
+		if s.id == m.To && s.addr == m.Addr && s.bulk == bulk {
 			return s.send(m)
 		}
 	}
-	s := newSender(m.To, m.Addr)
+	s := newSender(m.To, m.Addr, bulk)
 	r.senders = append(r.senders, s)
 	r.running.Go(func() { r.q.deliver(r.ctx, s, r.reports) })
 	return s.send(m)
@@ -173,12 +204,10 @@ func (r *runner) send(m Message) bool {
 // before that the engine asks nothing of it.
 type shellHost struct {
 	*runner
-	apply func(index log.Offset, data []byte)
+	Applier
 }
 
 func (h *shellHost) Send(m Message) bool { return h.send(m) }
-
-func (h *shellHost) Apply(index log.Offset, data []byte) { h.apply(index, data) }
 
 func (h *shellHost) Decided(token Token, index log.Offset, err error) {
 	h.decided = append(h.decided, decision{token, index, err})

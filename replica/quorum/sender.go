@@ -17,7 +17,8 @@ const queueLength = 128
 type sender struct {
 	id    partition.BrokerID
 	addr  string
-	queue chan Message // posts
+	bulk  bool
+	queue chan Message // posts, or all that is neither post nor hello
 	ask   chan struct{}
 	hello atomic.Pointer[Message] // the newest; older ones need not be said any more
 }
@@ -29,8 +30,8 @@ type report struct {
 	err     error
 }
 
-func newSender(id partition.BrokerID, addr string) *sender {
-	return &sender{id: id, addr: addr, queue: make(chan Message, queueLength), ask: make(chan struct{}, 1)}
+func newSender(id partition.BrokerID, addr string, bulk bool) *sender {
+	return &sender{id: id, addr: addr, bulk: bulk, queue: make(chan Message, queueLength), ask: make(chan struct{}, 1)}
 }
 
 // send leaves a message; false means that the queue is full.
@@ -75,6 +76,11 @@ func (q *Quorum) deliver(ctx context.Context, s *sender, reports chan<- report) 
 			answer, err := q.call(ctx, s.addr, m.Bytes())
 			tell(report{m, answer, err})
 		case m := <-s.queue:
+			if s.bulk {
+				answer, err := q.call(ctx, s.addr, m.Bytes())
+				tell(report{m, answer, err})
+				continue
+			}
 			m, left = s.gather(m)
 			q.post(ctx, m, tell)
 		}
@@ -100,6 +106,7 @@ func (s *sender) gather(m Message) (all Message, left *Message) {
 				return m, &more
 			}
 			m.letters = append(m.letters, more.letters...)
+			m.snap = m.snap || more.snap
 			size += len(more.letters[0])
 		default:
 			return m, nil

@@ -2,6 +2,7 @@ package quorum
 
 import (
 	"encoding/binary"
+	"errors"
 	"fmt"
 
 	"github.com/cespare/xxhash/v2"
@@ -24,10 +25,12 @@ import (
 //	                     it (see raftID); 0: none
 //	commit     int64     entries up to this index are committed, and lie in the log;
 //	                     others may be
-//	voters     count, then for each by rising id:
+//	founders   count, then for each voter of the formation by rising id:
 //	  id         int32
 //	  directory  16 bytes
 //	  addr       string
+//	joined     1 byte, 1, from version 2: this voter is none of the founders, but was
+//	           let in later. A founder's file stays at version 1
 //
 // The file is absent until the cluster is formed. It is written before the first
 // entry, before an entry of a higher term, and before a vote is answered. So a
@@ -35,24 +38,17 @@ import (
 const (
 	stateName    = "quorum-state"
 	stateMagic   = 0x53515253
-	stateVersion = 1
+	stateVersion = 2
 
 	maxVoters = 15
 	maxAddr   = 1 << 10
 )
 
-// A member is a voter of a cluster that has been formed. Its directory is part
-// of its identity.
-type member struct {
-	ID        partition.BrokerID
-	Directory partition.UUID
-	Addr      string
-}
-
-// A formation is what is agreed on once and for all when a cluster is formed.
+// A formation is what is agreed on once and for all when a cluster is formed. Its
+// members are the founders; who votes later follows from the log.
 type formation struct {
 	Cluster partition.UUID
-	Members []member // by rising ID
+	Members []Member // by rising ID
 }
 
 // kept is the content of the quorum-state file.
@@ -63,6 +59,15 @@ type kept struct {
 	Term      uint64
 	Vote      uint64
 	Commit    uint64
+	Joined    bool // this voter is no founder
+}
+
+// version is that of the file which holds k: the oldest that can.
+func (k kept) version() uint16 {
+	if k.Joined {
+		return stateVersion
+	}
+	return 1
 }
 
 // raftID is the name under which raft knows the voter: another directory gives
@@ -81,8 +86,6 @@ func raftID(id partition.BrokerID, directory partition.UUID) uint64 {
 	return h
 }
 
-func (m member) raftID() uint64 { return raftID(m.ID, m.Directory) }
-
 func encodeKept(k kept) []byte {
 	var w wire.Writer
 	w.ID(k.Cluster)
@@ -92,6 +95,9 @@ func encodeKept(k kept) []byte {
 	w.Int64(int64(k.Vote))
 	w.Int64(int64(k.Commit))
 	encodeMembers(&w, k.Members)
+	if k.Joined {
+		w.Bool(true)
+	}
 	return w.Bytes()
 }
 
@@ -105,6 +111,11 @@ func decodeKept(b []byte) (kept, error) {
 	k.Vote = uint64(r.Int64())
 	k.Commit = uint64(r.Int64())
 	k.Members = decodeMembers(r)
+	if r.Err() == nil && r.Left() > 0 {
+		if k.Joined = r.Bool(); !k.Joined {
+			return kept{}, errors.New("the mark of one who joined is empty")
+		}
+	}
 	if err := r.Done(); err != nil {
 		return kept{}, err
 	}
@@ -153,38 +164,17 @@ func (f formation) holds(id partition.BrokerID, directory partition.UUID) bool {
 	return false
 }
 
-func encodeMembers(w *wire.Writer, members []member) {
+func encodeMembers(w *wire.Writer, members []Member) {
 	w.Count(len(members))
 	for _, m := range members {
-		w.Int32(int32(m.ID))
-		w.ID(m.Directory)
-		w.String(m.Addr)
+		encodeMember(w, m)
 	}
 }
 
-func decodeMembers(r *wire.Reader) []member {
-	var members []member
+func decodeMembers(r *wire.Reader) []Member {
+	var members []Member
 	for range r.Count(maxVoters, 4+16+1) {
-		members = append(members, member{
-			ID:        partition.BrokerID(r.Int32()),
-			Directory: r.ID(),
-			Addr:      r.String(maxAddr),
-		})
+		members = append(members, decodeMember(r))
 	}
 	return members
-}
-
-// voters returns where the members are to be found: a configured address is
-// newer than the one that was kept.
-func (f formation) voters(configured []Voter) []Voter {
-	voters := make([]Voter, len(f.Members))
-	for i, m := range f.Members {
-		voters[i] = Voter{ID: m.ID, Addr: m.Addr}
-		for _, c := range configured {
-			if c.ID == m.ID {
-				voters[i].Addr = c.Addr
-			}
-		}
-	}
-	return voters
 }

@@ -13,10 +13,12 @@ type Role uint8
 // The roles. Zero is a voter that belongs to no cluster yet.
 const (
 	Forming   Role = iota // new: waits until all configured voters are there
-	Stranger              // the cluster was formed without this voter's directory; it has no vote
+	Stranger              // configured as a voter, and none: it follows as an Observer does
 	Follower              // follows the leader, or waits for one
 	Candidate             // asks for votes
 	Leader                // leads
+	Learner               // gets all entries, and its vote once it has them
+	Observer              // not configured as a voter: follows what is committed
 )
 
 func (r Role) String() string {
@@ -31,6 +33,10 @@ func (r Role) String() string {
 		return "candidate"
 	case Leader:
 		return "leader"
+	case Learner:
+		return "learner"
+	case Observer:
+		return "observer"
 	}
 	return "unknown"
 }
@@ -40,9 +46,17 @@ func (r Role) String() string {
 type Status struct {
 	Self    partition.BrokerID
 	Cluster partition.UUID // zero until the cluster is formed
-	Voters  []Voter        // by rising ID: the kept ones, or the configured ones while Forming
-	Role    Role
-	Term    log.Epoch // -1 while Forming and for a Stranger
+	Voters  []Voter        // by rising ID: the agreed ones, or the configured ones while Forming
+
+	// Learners are on the way to become voters, by rising ID. One of the ID of a voter is
+	// going to take its place.
+	Learners []Voter
+	// Strangers are configured as voters and are none, as far as they were heard of lately,
+	// by rising ID. [Engine.ChangeVoters] lets them in.
+	Strangers []Member
+
+	Role Role
+	Term log.Epoch // -1 while nothing is known of a cluster
 
 	Leader     partition.BrokerID // NoBroker if none is known
 	LeaderAddr string             // empty if none is known
@@ -66,5 +80,6 @@ func (s Status) formed() bool { return s.Cluster != (partition.UUID{}) }
 // Indexes move all the time and do not count.
 func (s Status) alike(b Status) bool {
 	return s.Cluster == b.Cluster && s.Role == b.Role && s.Term == b.Term && s.Leader == b.Leader &&
-		s.LeaderAddr == b.LeaderAddr && s.Leading == b.Leading && s.Problem == b.Problem && slices.Equal(s.Voters, b.Voters)
+		s.LeaderAddr == b.LeaderAddr && s.Leading == b.Leading && s.Problem == b.Problem && slices.Equal(s.Voters, b.Voters) &&
+		slices.Equal(s.Learners, b.Learners) && slices.Equal(s.Strangers, b.Strangers)
 }

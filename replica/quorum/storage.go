@@ -1,9 +1,7 @@
 package quorum
 
 import (
-	"errors"
 	"fmt"
-	"io/fs"
 	"path/filepath"
 	"sort"
 
@@ -27,146 +25,29 @@ const (
 // storage keeps a voter's promises and its entries. It is what raft reads from;
 // see [raft.Storage]. One goroutine at a time may use it.
 //
-// What holds: the log begins at 1; its epochs are at most kept.Term; it holds
-// all entries up to kept.Commit. terms and tail say the same as the log does.
+// What holds: the log's epochs are at most kept.Term; it holds all entries behind
+// base, and up to kept.Commit if that lies behind base; base is no later than the
+// newest snapshot. terms and tail say the same as the log does.
 type storage struct {
 	fs      log.FS
 	dir     string
 	log     *log.Log
 	kept    kept      // as on the disk; its Cluster is zero while there is no file
+	snap    snapshot  // the newest; its index is 0 if there is none, its state only read by Open
+	base    mark      // the entry before the first; the log may still hold it
 	terms   []termRun // every change of term, rising
+	changes []uint64  // entries behind kept.Commit that change the voters, rising
 	tail    []*pb.Entry
 	bytes   int // of the tail's entries
 	builder log.Builder
-	err     error // the first failed call; nothing works after it
+	stale   bool   // the voters have changed since the newest snapshot
+	wanted  bool   // raft waits for one that is not
+	served  served // its index is 0 while nobody asks
+	err     error  // the first failed call; nothing works after it
 }
 
 // A termRun says that entries from first on are of that term.
 type termRun struct{ first, term uint64 }
-
-// openStorage recovers what a voter has kept, and refuses what it cannot trust.
-func openStorage(cfg Config) (*storage, error) {
-	s := &storage{fs: cfg.FS, dir: cfg.Dir}
-	if err := s.makeDir(); err != nil {
-		return nil, fmt.Errorf("quorum: make %s: %w", s.dir, err)
-	}
-	if err := s.readState(cfg); err != nil {
-		return nil, err
-	}
-	l, recovery, err := log.Open(s.fs, filepath.Join(s.dir, logName), log.Config{MaxBatchBytes: 2 * MaxEntryBytes})
-	if errors.Is(err, log.ErrCorrupt) {
-		return nil, &CorruptError{Reason: "its log is damaged", Err: err}
-	}
-	if err != nil {
-		return nil, fmt.Errorf("quorum: open log: %w", err)
-	}
-	s.log = l
-	if recovery.Lost {
-		// Nothing that this voter ever answered for: answers wait for the sync.
-		cfg.Logger.Info("quorum log had an unfinished write at its end", "cut", int64(recovery.CutAt))
-	}
-	if err := s.check(); err != nil {
-		_ = l.Close() // the first error is the one to report
-		return nil, err
-	}
-	return s, nil
-}
-
-// makeDir makes the directory, durably if it is new.
-func (s *storage) makeDir() error {
-	_, err := s.fs.ReadDir(s.dir)
-	if err == nil || !errors.Is(err, fs.ErrNotExist) {
-		return err
-	}
-	if err := s.fs.MkdirAll(s.dir); err != nil {
-		return err
-	}
-	if err := s.fs.SyncDir(filepath.Dir(s.dir)); err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return err
-	}
-	return nil
-}
-
-func (s *storage) readState(cfg Config) error {
-	b, err := log.ReadFile(s.fs, filepath.Join(s.dir, stateName), stateMagic, stateVersion)
-	switch {
-	case errors.Is(err, fs.ErrNotExist):
-		return nil
-	case errors.Is(err, log.ErrCorrupt):
-		return &CorruptError{Reason: stateName, Err: err}
-	case err != nil:
-		return fmt.Errorf("quorum: read %s: %w", stateName, err)
-	}
-	k, err := decodeKept(b)
-	if err != nil {
-		return &CorruptError{Reason: stateName, Err: err}
-	}
-	if k.Self != cfg.Self || k.Directory != cfg.Directory {
-		return identityError(s.dir, k.Self, k.Directory)
-	}
-	if !k.holds(k.Self, k.Directory) {
-		return &CorruptError{Reason: stateName + " lists voters without this one"}
-	}
-	// A process that died while it wrote may have left a name that only it and this one
-	// have seen, and that the power could take: what is promised from here on would rest
-	// on a promise that is gone.
-	if err := s.fs.SyncDir(s.dir); err != nil {
-		return fmt.Errorf("quorum: sync %s: %w", s.dir, err)
-	}
-	s.kept = k
-	return nil
-}
-
-// check compares the log with the state, and makes a new log begin at 1.
-func (s *storage) check() error {
-	formed := s.kept.Cluster != [16]byte{}
-	if s.log.End() == 0 && s.kept.Commit == 0 {
-		if err := s.log.Reset(firstOf); err != nil {
-			return fmt.Errorf("quorum: begin log: %w", err)
-		}
-	}
-	if !formed && s.log.End() > firstOf {
-		return &CorruptError{Reason: "there are entries, but no " + stateName}
-	}
-	if s.log.Start() != firstOf {
-		return &CorruptError{Reason: fmt.Sprintf("its log begins at %d, not at %d", s.log.Start(), firstOf)}
-	}
-	if s.last() < s.kept.Commit {
-		return &CorruptError{Reason: fmt.Sprintf("its log ends with entry %d, but %d was committed", s.last(), s.kept.Commit)}
-	}
-	for at := s.log.Start(); at < s.log.End(); {
-		epoch, ok := s.log.EpochAt(at)
-		_, end, known := s.log.EndOf(epoch)
-		if !ok || !known || end <= at {
-			return &CorruptError{Reason: fmt.Sprintf("entry %d has no term", at)}
-		}
-		s.addTerm(uint64(at), uint64(epoch))
-		at = end
-	}
-	if n := len(s.terms); n > 0 && s.terms[n-1].term > s.kept.Term {
-		return &CorruptError{Reason: fmt.Sprintf("it has an entry of term %d, but knows of none above %d", s.terms[n-1].term, s.kept.Term)}
-	}
-	return s.verify()
-}
-
-// verify reads all entries once: a voter must know of a hole before it votes, and
-// recovery checks no more than the end of a log.
-func (s *storage) verify() error {
-	for next := uint64(firstOf); next <= s.last(); {
-		entries, err := s.read(next, s.last()+1, readSize)
-		if err != nil {
-			return err
-		}
-		for _, e := range entries {
-			if term, err := s.Term(e.GetIndex()); err != nil || term != e.GetTerm() {
-				return &CorruptError{Reason: fmt.Sprintf("entry %d is of term %d, not %d", e.GetIndex(), e.GetTerm(), term)}
-			}
-		}
-		s.addTail(entries)
-		next += uint64(len(entries))
-	}
-	return nil
-}
 
 func (s *storage) close() error {
 	if err := s.log.Close(); err != nil {
@@ -180,34 +61,34 @@ func (s *storage) last() uint64 { return uint64(s.log.End()) - 1 }
 
 // keep makes k durable as the voter's state.
 func (s *storage) keep(k kept) error {
-	err := log.WriteFile(s.fs, filepath.Join(s.dir, stateName), stateMagic, stateVersion, encodeKept(k))
+	err := log.WriteFile(s.fs, filepath.Join(s.dir, stateName), stateMagic, k.version(), encodeKept(k))
 	if err != nil {
 		return s.fail(fmt.Errorf("quorum: write %s: %w", stateName, err))
 	}
 	s.kept = k
+	for len(s.changes) > 0 && s.changes[0] <= k.Commit {
+		s.changes = s.changes[1:]
+	}
 	return nil
 }
 
 // save makes durable what raft asks for, in the order that recovery relies on:
-// a higher term before the entries of it. When it returns nil all of it is synced.
+// a higher term before what is of it. When it returns nil all of it is synced.
 func (s *storage) save(hard *pb.HardState, entries []*pb.Entry) error {
+	return s.saveAll(hard, nil, entries)
+}
+
+// saveAll does what save does, with a snapshot that takes the place of all entries
+// before.
+func (s *storage) saveAll(hard *pb.HardState, snap *snapshot, entries []*pb.Entry) error {
 	if s.err != nil {
 		return s.err
 	}
-	if hard != nil && (hard.GetTerm() != s.kept.Term || hard.GetVote() != s.kept.Vote) {
-		k := s.kept
-		k.Term, k.Vote = hard.GetTerm(), hard.GetVote()
-		if k.Term > maxTerm {
-			return s.fail(fmt.Errorf("quorum: term %d is above the last that a log can hold", k.Term))
-		}
-		// Of what is committed, the part that is here already: entries that are
-		// about to be cut are not.
-		commit := min(hard.GetCommit(), s.last())
-		if len(entries) > 0 {
-			commit = min(commit, entries[0].GetIndex()-1)
-		}
-		k.Commit = max(k.Commit, commit)
-		if err := s.keep(k); err != nil {
+	if err := s.promise(hard, entries); err != nil {
+		return err
+	}
+	if snap != nil {
+		if err := s.installSnapshot(*snap); err != nil {
 			return err
 		}
 	}
@@ -219,10 +100,39 @@ func (s *storage) save(hard *pb.HardState, entries []*pb.Entry) error {
 			return s.fail(fmt.Errorf("quorum: flush log: %w", err))
 		}
 	}
-	if hard != nil && (s.kept.Commit == 0 && hard.GetCommit() > 0 || hard.GetCommit() >= s.kept.Commit+hintEvery) {
-		return s.hint(hard.GetCommit())
+	commit := hard.GetCommit()
+	if s.mustHint(commit) {
+		return s.hint(commit)
 	}
 	return nil
+}
+
+// promise keeps another term or vote.
+func (s *storage) promise(hard *pb.HardState, entries []*pb.Entry) error {
+	if hard == nil || hard.GetTerm() == s.kept.Term && hard.GetVote() == s.kept.Vote {
+		return nil
+	}
+	k := s.kept
+	k.Term, k.Vote = hard.GetTerm(), hard.GetVote()
+	if k.Term > maxTerm {
+		return s.fail(fmt.Errorf("quorum: term %d is above the last that a log can hold", k.Term))
+	}
+	// Of what is committed, the part that is here already: entries that are
+	// about to be cut are not.
+	commit := min(hard.GetCommit(), s.last())
+	if len(entries) > 0 {
+		commit = min(commit, entries[0].GetIndex()-1)
+	}
+	k.Commit = max(k.Commit, commit)
+	return s.keep(k)
+}
+
+// mustHint reports whether it is to be kept that so much is committed. That a change
+// of the voters is may not be forgotten: raft counts on it that whoever has the next
+// one knows, so that two quorums of its time overlap.
+func (s *storage) mustHint(commit uint64) bool {
+	return s.kept.Commit == 0 && commit > 0 || commit >= s.kept.Commit+hintEvery ||
+		len(s.changes) > 0 && s.changes[0] <= commit
 }
 
 // hint keeps how much is committed, now and then: a log that is lost as a whole
@@ -240,7 +150,7 @@ func (s *storage) hint(commit uint64) error {
 // them, are cut off first.
 func (s *storage) write(entries []*pb.Entry) error {
 	first := entries[0].GetIndex()
-	if first <= s.kept.Commit || first > s.last()+1 {
+	if first <= s.kept.Commit || first <= s.base.index || first > s.last()+1 {
 		return fmt.Errorf("quorum: entry %d does not fit a log of %d, committed up to %d", first, s.last(), s.kept.Commit)
 	}
 	if first <= s.last() {
@@ -258,7 +168,17 @@ func (s *storage) write(entries []*pb.Entry) error {
 		}
 	}
 	s.addTail(entries)
+	s.noteChanges(entries)
 	return nil
+}
+
+// noteChanges remembers those of the entries that change the voters.
+func (s *storage) noteChanges(entries []*pb.Entry) {
+	for _, e := range entries {
+		if e.GetType() == pb.EntryConfChangeV2 && e.GetIndex() > s.kept.Commit {
+			s.changes = append(s.changes, e.GetIndex())
+		}
+	}
 }
 
 // writeEntry appends an entry as a batch of its own. A log is cut between batches
@@ -317,6 +237,9 @@ func (s *storage) forget(first uint64) {
 		s.bytes -= sizeOf(s.tail[n-1])
 	}
 	s.tail = s.tail[:n:n] // what is appended goes elsewhere
+	for len(s.changes) > 0 && s.changes[len(s.changes)-1] >= first {
+		s.changes = s.changes[:len(s.changes)-1]
+	}
 }
 
 // fail keeps the first error: an error of a disk is final.

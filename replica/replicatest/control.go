@@ -74,7 +74,7 @@ func (p *process) command(in control.Input) {
 
 // ask steps the controller with a request; its answer goes to reply.
 func (p *process) ask(request func(token uint64) control.Input, reply func(any)) {
-	if p.engine != nil && p.b.voter && !p.control.Leading() && p.engine.Status().Leader == p.id {
+	if !p.control.Leading() && p.engine.Status().Leader == p.id {
 		// It has been elected and does not act yet.
 		p.early = append(p.early, func() { p.ask(request, reply) })
 		return
@@ -159,21 +159,19 @@ func (p *process) logEnd(id partition.ID) (control.LogEnd, bool) {
 	topic, _ := p.table.TopicByID(id.Topic)
 	c, f := p.copy(id), p.found[id]
 	var l *log.Log
+	behind := false
 	switch {
-	case mutate.On("new copy speaks") && (c != nil || f != nil && f.damage == nil):
-		if c != nil {
-			l = c.log
-		} else {
-			l = f.log
-		}
-	case f != nil && (f.damage != nil || f.label.Behind), c != nil && c.behind:
-		return control.LogEnd{ID: id, Damaged: true}, true
+	case f != nil && f.damage != nil:
+		return control.LogEnd{ID: id, Damaged: true, Unusable: true}, true
 	case c != nil:
-		l = c.log
+		l, behind = c.log, c.behind
 	case f == nil || f.log == nil:
 		return control.LogEnd{}, false
 	default:
-		l = f.log
+		l, behind = f.log, f.label.Behind
+	}
+	if mutate.On("new copy speaks") {
+		behind = false
 	}
 	end := l.End()
 	if topic.Config.Durability == partition.Synced {
@@ -183,7 +181,7 @@ func (p *process) logEnd(id partition.ID) (control.LogEnd, bool) {
 	if !ok {
 		epoch = log.NoEpoch
 	}
-	return control.LogEnd{ID: id, LastEpoch: epoch, End: end}, true
+	return control.LogEnd{ID: id, LastEpoch: epoch, End: end, Damaged: behind}, true
 }
 
 // alter asks the controller for a change of a partition's ISR.

@@ -107,7 +107,7 @@ func (c *copyOf) lead(a *replica.Assignment) {
 		ID: c.id, Self: c.p.id, SelfEpoch: a.Self, MinISR: a.MinISR,
 		Synced: c.topic.Durability == partition.Synced, Lag: lag,
 		State: *a.State, Peers: a.Peers,
-		Start: c.log.Start(), End: c.log.End(), Flushed: c.log.Flushed(), HighWatermark: c.high,
+		Start: c.log.Start(), Removed: c.log.RemovedBelow(), End: c.log.End(), Flushed: c.log.Flushed(), HighWatermark: c.high,
 	})
 	c.led = c.leader.HighWatermark()
 	c.p.w.watch.leads(c)
@@ -115,12 +115,16 @@ func (c *copyOf) lead(a *replica.Assignment) {
 		c.flushInTurn()
 	}
 	c.step(replica.Flushed{End: c.log.Flushed()})
+	if a.State.Recovering {
+		c.step(replica.Tick{}) // it reports that it leads
+	}
 }
 
 func (c *copyOf) follow() {
 	c.follower = replica.NewFollower(replica.FollowerConfig{
 		ID: c.id, Self: c.p.id, State: *c.state,
-		Start: c.log.Start(), End: c.log.End(), Flushed: c.log.Flushed(), LastEpoch: c.log.LastEpoch(), HighWatermark: c.high,
+		Start: c.log.Start(), Removed: c.log.RemovedBelow(), End: c.log.End(), Flushed: c.log.Flushed(),
+		LastEpoch: c.log.LastEpoch(), HighWatermark: c.high,
 	})
 	if c.log.Flushed() < c.log.End() {
 		c.flushInTurn()
@@ -194,8 +198,12 @@ func (c *copyOf) carryDisk(out replica.Output) bool {
 	case out.Reset != nil:
 		c.p.w.note("reset", c.p.id, int64(*out.Reset), int64(c.log.End()))
 		c.mirror.resets = true
-		if err = c.log.Reset(*out.Reset); err == nil {
+		if err = c.anew(); err == nil {
+			err = c.log.Reset(*out.Reset)
+		}
+		if err == nil {
 			c.mirror.reset(*out.Reset)
+			err = c.log.NoteRemoved(out.Removed)
 		}
 	case len(out.Append) > 0:
 		_, err = c.log.Replicate(out.Append)
@@ -210,12 +218,22 @@ func (c *copyOf) carryDisk(out replica.Output) bool {
 	if c.follower != nil {
 		c.carry(c.follower.Step(c.now(), replica.Moved{
 			Start: c.log.Start(), End: c.log.End(), Flushed: c.log.Flushed(), LastEpoch: c.log.LastEpoch(),
+			Removed: c.log.RemovedBelow(),
 		}))
 	}
 	if len(out.Append) > 0 {
 		c.flushInTurn()
 	}
 	return !c.p.dead
+}
+
+// anew notes that this copy is about to be made anew.
+func (c *copyOf) anew() error {
+	if err := node.WriteLabel(c.p.fs, c.dir, node.Label{ID: c.id, Topic: c.topic, Behind: true}); err != nil {
+		return err
+	}
+	c.behind = true
+	return nil
 }
 
 // settle answers the callers who have what they wait for. It follows each op.
@@ -312,6 +330,6 @@ func (c *copyOf) trim(start log.Offset) {
 	if now := c.log.Start(); now > before {
 		c.p.w.note("trim", c.p.id, int64(before), int64(now))
 		c.mirror.trim(now)
-		c.step(replica.Started{Start: now})
+		c.step(replica.Started{Start: now, Removed: c.log.RemovedBelow()})
 	}
 }

@@ -16,7 +16,7 @@
 // of the machines, of package replica, and of the functions that node shares. What it
 // has in place of goroutines, sockets and timers are events. A flush takes time, and
 // covers all that was written when it ends. A broker that is not a voter, or whose disk
-// was replaced, is fed the committed entries by another broker.
+// was replaced, follows the voters as the quorum has it.
 //
 // # What is watched
 //

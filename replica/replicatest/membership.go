@@ -34,13 +34,13 @@ func (p *process) again(after time.Duration) {
 
 // askController sends one request to the controller, who may be this very process.
 func (p *process) askController(what string, limit time.Duration, serve func(q *process, answer func(any)), done func(any, error)) *call {
-	to := p.controller()
+	to := p.engine.Status().Leader
 	if to == partition.NoBroker {
 		p.w.at(0, p.b, awake, what, func() { done(nil, errRefused) })
 		return nil
 	}
 	return p.w.call(p.b, to, what, awake, limit, serve, func(v any, err error) {
-		if err == errRefused && p.engine != nil && to != p.id {
+		if err == errRefused && to != p.id {
 			p.w.at(0, p.b, disk, "gone", func() { p.drive(func() { p.engine.Gone(to) }) })
 		}
 		done(v, err)
@@ -87,7 +87,7 @@ func (p *process) registered(epoch partition.BrokerEpoch) {
 }
 
 func (p *process) heartbeat() {
-	req := control.HeartbeatRequest{Broker: p.id, Epoch: p.epoch, Applied: p.table.Offset(), WantFence: p.fencing}
+	req := control.HeartbeatRequest{Broker: p.id, Epoch: p.epoch, Applied: p.table.Offset(), WantFence: p.fencing, WantStop: p.leaving}
 	p.beat = p.askController("heartbeat", heartbeatPace+callTime, func(q *process, answer func(any)) {
 		q.ask(func(token uint64) control.Input { return control.Heartbeat{Token: token, HeartbeatRequest: req} }, func(v any) {
 			if resp, ok := v.(control.HeartbeatResponse); ok && resp.Code == partition.OK && !resp.Fenced {
@@ -143,20 +143,35 @@ func (p *process) keep(answer func()) {
 // more.
 func (p *process) fence(want bool) {
 	p.fencing = want
+	p.hurry()
+}
+
+// hurry has the next heartbeat sent at once, for there is news that it tells.
+func (p *process) hurry() {
+	if p.epoch == 0 {
+		return
+	}
 	if p.beat != nil {
 		p.beat.drop()
 	}
 	p.again(0)
 }
 
-// handOver has the controller fence this broker, so that others lead in its place, and
-// stops it then, or when the time is over.
+// someoneStops reports whether a broker waits to be let go until all have applied what
+// there is.
+func (p *process) someoneStops() bool {
+	return slices.ContainsFunc(p.table.Brokers(), func(b partition.Broker) bool { return b.Stopping && !b.Fenced })
+}
+
+// handOver has others lead in this broker's place, and stops it when it is fenced, or when
+// the time is over.
 func (p *process) handOver(limit time.Duration) {
 	if p.epoch == 0 {
 		p.stop()
 		return
 	}
-	p.fence(true)
+	p.leaving = true
+	p.hurry()
 	p.stopped = func() {
 		b, _ := p.table.Broker(p.id)
 		if !b.Fenced {

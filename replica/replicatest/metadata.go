@@ -44,8 +44,30 @@ func (p *process) apply(index log.Offset, data []byte) {
 	if len(changes.Brokers) > 0 {
 		p.allPending()
 	}
+	if p.someoneStops() {
+		p.hurry()
+	}
 	p.moved()
 	p.carryControl(out, p.reign)
+}
+
+// restore puts a snapshot in the place of what has been applied.
+func (p *process) restore(index log.Offset, state []byte) error {
+	table, err := partition.DecodeSnapshot(state)
+	if err != nil {
+		return err
+	}
+	if index < p.applied {
+		p.w.fail("I30", "broker %d goes back from entry %d to a snapshot of entry %d", p.id, p.applied, index)
+	}
+	p.w.watch.restored(p, index, table)
+	*p.table = *table // the controller has the pointer
+	p.applied = index
+	for _, c := range p.copies {
+		p.pending[c.id] = true
+	}
+	p.touch()
+	return nil
 }
 
 func (p *process) allPending() {

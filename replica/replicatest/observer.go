@@ -54,6 +54,24 @@ func (o *observer) committedEntry(p *process, index log.Offset, data []byte) {
 	}
 }
 
+// restored sees a process go on from a snapshot: of entries that are committed, and what
+// these make of a table (I31).
+func (o *observer) restored(p *process, index log.Offset, table *partition.Table) {
+	if index > log.Offset(len(o.entries)) {
+		o.w.fail("I30", "broker %d goes on from a snapshot of entry %d, and nobody has applied that", p.id, index)
+		return
+	}
+	want := partition.NewTable()
+	for i, data := range o.entries[:index] {
+		if records, err := partition.DecodeRecords(data); err == nil && len(data) > 0 {
+			want.Apply(log.Offset(i+1), records)
+		}
+	}
+	if want.Hash() != table.Hash() || want.Offset() != table.Offset() {
+		o.w.fail("I31", "broker %d goes on from a snapshot of entry %d that is not what the entries make", p.id, index)
+	}
+}
+
 // fold applies an entry at the moment at which it is first applied anywhere.
 func (o *observer) fold(index log.Offset, data []byte) {
 	records, err := partition.DecodeRecords(data)

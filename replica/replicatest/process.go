@@ -30,12 +30,13 @@ type process struct {
 	suspects               []partition.ID
 	lossy                  []*log.Log
 	space                  *log.Space
+	memory                 *log.Memory
 	epoch                  partition.BrokerEpoch // of this life; 0: not registered
-	fencing                bool                  // it is about to stop
+	fencing                bool                  // it asks to be fenced
+	leaving                bool                  // it wants to stop
 	stopped                func()                // once it is fenced and leads nothing
 
-	engine *quorum.Engine // nil: it never was a voter
-	hint   partition.BrokerID
+	engine *quorum.Engine
 	votes  votes
 
 	table   *partition.Table
@@ -79,6 +80,7 @@ func openProcess(b *broker) (*process, error) {
 	if _, err := log.LockDir(p.fs, dataDir); err != nil {
 		return nil, err
 	}
+	p.memory = log.NewMemory(32 << 10)
 	p.space = log.NewSpace(p.fs, dataDir, reserve)
 	p.control = control.New(control.Config{Session: session, Voters: len(w.setup.voters)}, p.table)
 	var err error
@@ -96,17 +98,18 @@ func openProcess(b *broker) (*process, error) {
 	if err := p.openFound(); err != nil {
 		return nil, err
 	}
-	if slices.Contains(w.setup.voters, p.id) {
-		p.engine, err = quorum.OpenEngine(quorum.Config{
-			Self: p.id, Directory: p.directory, Dir: filepath.Join(dataDir, "quorum"), FS: p.fs, Voters: w.voters(),
-			Tick: tick, ElectionTicks: electionTicks,
-		}, p)
-	}
+	p.engine, err = quorum.OpenEngine(quorum.Config{
+		Self: p.id, Addr: addr(p.id), Directory: p.directory, Dir: filepath.Join(dataDir, "quorum"), FS: p.fs, Voters: w.voters(),
+		Tick: tick, ElectionTicks: electionTicks,
+	}, p)
 	return p, err
 }
 
 // reserve is what is left free on a full disk.
 const reserve = 32 << 10
+
+// zerosAhead is little, as segments are.
+const zerosAhead = 1 << 10
 
 func (w *World) voters() []quorum.Voter {
 	var list []quorum.Voter
@@ -120,8 +123,8 @@ func addr(id partition.BrokerID) string { return string(rune('a' + id)) }
 
 func (p *process) logConfig(t partition.TopicConfig) log.Config {
 	return log.Config{
-		SegmentBytes: t.SegmentBytes, MaxBatchBytes: t.MaxBatchBytes, TailBytes: 8 << 10, IndexInterval: 256,
-		Space: p.space, Now: p.w.clock,
+		SegmentBytes: t.SegmentBytes, MaxBatchBytes: t.MaxBatchBytes, Memory: p.memory, IndexInterval: 256,
+		ZerosAhead: zerosAhead, Space: p.space, Now: p.w.clock,
 	}
 }
 
@@ -207,13 +210,8 @@ func (p *process) openLog(dir string, t partition.TopicConfig) (*log.Log, log.Re
 // start begins what a node's Run does.
 func (p *process) start() {
 	w, b := p.w, p.b
-	if p.engine != nil {
-		p.drive(p.engine.Begin)
-		p.ticks()
-	}
-	if !b.voter {
-		p.feed()
-	}
+	p.drive(p.engine.Begin)
+	p.ticks()
 	w.at(w.delay(), b, awake, "member", p.member)
 	w.at(span(w.rng, 0, lag/2), b, disk, "clock", p.clock)
 	w.at(span(w.rng, 0, cleanPace), b, disk, "clean", p.clean)
@@ -250,9 +248,7 @@ func (p *process) close(clean bool) bool {
 		c.wakeParked()
 	}
 	var errs []error
-	if p.engine != nil {
-		errs = append(errs, p.engine.Close())
-	}
+	errs = append(errs, p.engine.Close())
 	for _, c := range p.copies {
 		errs = append(errs, c.log.Close())
 	}

@@ -45,7 +45,7 @@ func (p *process) fetches(req replica.FetchRequest, answer func(*fetchAnswer)) {
 
 // fetched hands one partition's part of a fetch to its leader machine.
 func (p *process) fetched(req replica.FetchRequest, part replica.FetchPartition) served {
-	s := served{from: part.Fetch, max: int(part.MaxBytes), epoch: part.Epoch, answer: replica.FetchAnswer{ID: part.ID, Code: partition.UnknownPartition}}
+	s := served{from: part.Fetch, max: int(part.MaxBytes), epoch: part.Epoch, removed: part.Removed, answer: replica.FetchAnswer{ID: part.ID, Code: partition.UnknownPartition}}
 	c := p.copy(part.ID)
 	if c == nil {
 		return s
@@ -78,6 +78,7 @@ type served struct {
 	epoch       log.Epoch
 	from        log.Offset
 	max         int
+	removed     log.Offset // below which tombstones may be missing from a follower's log
 	read        bool
 	stale, news bool
 	answer      replica.FetchAnswer
@@ -170,6 +171,11 @@ func (s *serving) gather(again bool) bool {
 				p.answer.Code = partition.NotLeader
 			}
 			s.p.w.watch.unreadable(p.c, p.from, err)
+			told = true
+			continue
+		}
+		if removed := p.c.log.RemovedBelow(); s.follower != partition.NoBroker && replica.TombstonesGone(p.from, p.removed, removed) {
+			p.answer.Code, p.answer.Removed = partition.SnapshotRequired, removed
 			told = true
 			continue
 		}

@@ -5,7 +5,6 @@ import (
 	"time"
 
 	"github.com/samsalog/samsa/log"
-	"github.com/samsalog/samsa/partition"
 	"github.com/samsalog/samsa/replica/quorum"
 )
 
@@ -24,7 +23,7 @@ type decided struct {
 
 // drive hands the engine an input, and lets it work until it rests.
 func (p *process) drive(input func()) {
-	if p.dead || p.engine == nil {
+	if p.dead {
 		return
 	}
 	input()
@@ -69,9 +68,6 @@ func (p *process) Send(m quorum.Message) bool {
 	}
 	data := m.Bytes()
 	p.w.call(p.b, m.To, "quorum", disk, callTime, func(q *process, answer func(any)) {
-		if q.engine == nil {
-			return
-		}
 		q.drive(func() {
 			if b, err := q.engine.Step(data); err == nil {
 				answer(b)
@@ -97,6 +93,22 @@ func (p *process) Apply(index log.Offset, data []byte) {
 	p.apply(index, data)
 }
 
+// Snapshot implements [quorum.Host].
+func (p *process) Snapshot() ([]byte, error) {
+	if p.dead {
+		return nil, errKilled
+	}
+	return p.table.Snapshot(), nil
+}
+
+// Restore implements [quorum.Host].
+func (p *process) Restore(index log.Offset, state []byte) error {
+	if p.dead {
+		return nil
+	}
+	return p.restore(index, state)
+}
+
 // Decided implements [quorum.Host].
 func (p *process) Decided(token quorum.Token, _ log.Offset, err error) {
 	p.votes.decided = append(p.votes.decided, decided{token, err})
@@ -119,10 +131,6 @@ func (p *process) Wake(after time.Duration) {
 // propose asks the quorum for an entry; dropped is called if it certainly never is one.
 func (p *process) propose(data []byte, dropped func()) {
 	p.w.at(span(p.w.rng, 0, 200*time.Microsecond), p.b, disk, "propose", func() {
-		if p.engine == nil {
-			dropped()
-			return
-		}
 		p.drive(func() {
 			token, err := p.engine.Propose(data)
 			if err != nil {
@@ -139,28 +147,4 @@ func (p *process) propose(data []byte, dropped func()) {
 			}
 		})
 	})
-}
-
-// controller is where this process takes the controller to be.
-func (p *process) controller() partition.BrokerID {
-	if p.engine != nil && p.b.voter {
-		return p.engine.Status().Leader
-	}
-	return p.hint
-}
-
-// feed brings a process that has no vote what has been committed, from another that
-// knows more, all of it at once.
-func (p *process) feed() {
-	w := p.w
-	wait := span(w.rng, 5*time.Millisecond, 60*time.Millisecond)
-	from := w.brokers[w.rng.IntN(len(w.brokers))]
-	if q := from.p; q != nil && from != p.b && from.voter && from.paused <= w.now && !w.lost(from.id, p.id) {
-		p.hint = q.controller()
-		for p.applied < q.applied && !p.dead {
-			next := p.applied + 1
-			p.apply(next, w.watch.entries[next-1])
-		}
-	}
-	w.at(wait, p.b, awake, "feed", p.feed)
 }

@@ -1,0 +1,122 @@
+package log_test
+
+import (
+	"math"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/samsalog/samsa/log"
+	"github.com/samsalog/samsa/log/logtest"
+)
+
+// A log that a crash caught within a reset is sound: it is to be forgotten.
+func TestALookAtALogThatIsBeingReset(t *testing.T) {
+	d := logtest.NewDisk(log.NewMemFS())
+	l := open(t, d, "d", smallSegments)
+	fill(t, l, 20)
+	_, err := l.Flush()
+	require.NoError(t, err)
+	d.Inject(logtest.Fault{Op: logtest.Remove, Every: 1, Err: errDied})
+	require.ErrorIs(t, l.Reset(1000), errDied)
+	_ = l.Close()
+	d.Revive()
+
+	v, _, err := log.View(d, "d", smallSegments)
+	require.NoError(t, err)
+	require.Equal(t, []log.Offset{1000, 1000}, []log.Offset{v.Start(), v.End()})
+	require.NoError(t, v.Close())
+	r, err := log.Verify(d, "d")
+	require.NoError(t, err)
+	require.Equal(t, log.Report{Start: 1000, End: 1000}, r)
+	fixed, err := log.Repair(d, "d", smallSegments)
+	require.NoError(t, err)
+	require.Equal(t, log.Repairs{End: 1000}, fixed)
+	l, found, err := log.Open(d, "d", smallSegments)
+	require.NoError(t, err)
+	require.False(t, found.Lost)
+	require.EqualValues(t, 1000, l.Start())
+	require.NoError(t, l.Close())
+	require.Empty(t, d.Handles())
+}
+
+func TestARepairKeepsTheProducersAndWhatEarlierOnesSetAside(t *testing.T) {
+	d := logtest.NewDisk(log.NewMemFS())
+	l := open(t, d, "d", log.Config{})
+	batch := func(sequence int32) log.Batch {
+		var b log.Builder
+		b.Identify(7, 0, sequence)
+		b.Append(1000, nil, []byte("v"), nil)
+		return b.Build()
+	}
+	for i := range int32(4) {
+		_, err := l.Append(0, batch(i))
+		require.NoError(t, err)
+	}
+	n := int64(len(batch(0)))
+	aside := map[string]bool{}
+	for i := int32(3); i > 1; i-- {
+		require.NoError(t, l.Close())
+		require.NoError(t, d.FlipBit("d/00000000000000000000.log", int64(i)*n+30, 1))
+		r, err := log.Repair(d, "d", log.Config{})
+		require.NoError(t, err)
+		require.EqualValues(t, i, r.End)
+		for _, name := range r.Aside {
+			require.False(t, aside[name], "%s is taken", name)
+			require.Contains(t, name, ".damaged")
+			aside[name] = true
+		}
+		l = open(t, d, "d", log.Config{})
+		first, twice, err := l.CheckProducer(batch(i - 1))
+		require.NoError(t, err)
+		require.True(t, twice)
+		require.EqualValues(t, i-1, first)
+	}
+	require.Len(t, aside, 2)
+}
+
+func TestNoOffsetBehindTheLast(t *testing.T) {
+	l := open(t, log.NewMemFS(), "d", log.Config{})
+	require.NoError(t, l.Reset(math.MaxInt64-2))
+	_, err := l.Append(0, batchOf("a", "b", "c"))
+	require.ErrorIs(t, err, log.ErrOutOfOrder)
+	b := batchOf("a", "b", "c")
+	b.Place(math.MaxInt64-2, 0)
+	_, err = l.Replicate(b)
+	require.Error(t, err)
+	appendTo(t, l, 0, "a")
+	require.EqualValues(t, math.MaxInt64-1, l.End())
+}
+
+func TestEpochsDoNotFallThoughAllRecordsWereRemoved(t *testing.T) {
+	m := log.NewMemFS()
+	l := open(t, m, "d", log.Config{})
+	appendTo(t, l, 5, "a", "b")
+	require.NoError(t, l.DeleteBefore(2))
+	b := batchOf("c")
+	b.Place(2, 3)
+	_, err := l.Replicate(b)
+	require.ErrorIs(t, err, log.ErrOutOfOrder)
+}
+
+// An index that does not fit its seal is made again, whatever was asked first.
+func TestAnIndexIsMadeAgain(t *testing.T) {
+	d := logtest.NewDisk(log.NewMemFS())
+	cfg := log.Config{SegmentBytes: 2000, IndexInterval: 100, Memory: log.NewMemory(0)}
+	l := open(t, d, "d", cfg)
+	for range 40 {
+		appendTo(t, l, 0, strings.Repeat("x", 50))
+	}
+	require.NoError(t, l.Close())
+	require.NoError(t, d.FlipBit("d/00000000000000000000.index", 3, 1))
+	l = open(t, d, "d", cfg)
+	_, err := l.Size()
+	require.NoError(t, err)
+	_, err = l.Read(10, l.End(), 10)
+	require.NoError(t, err)
+	require.NoError(t, l.Close())
+	r, err := log.Verify(d, "d")
+	require.NoError(t, err)
+	require.Empty(t, r.Hints)
+}

@@ -1,0 +1,83 @@
+package quorum
+
+import (
+	"fmt"
+	"testing"
+	"testing/cryptotest"
+	"testing/synctest"
+	"time"
+
+	"github.com/stretchr/testify/require"
+)
+
+func TestReadBarrier(t *testing.T) {
+	for _, n := range []int{1, 3, 5} {
+		t.Run(fmt.Sprint(n, " voters"), func(t *testing.T) {
+			cryptotest.SetGlobalRandom(t, 18)
+			r := newRig(t, 18, n)
+			r.startAll()
+			r.say("a")
+			leader := r.leader()
+			barrier := func() (token Token) {
+				leader.do(func() {
+					var err error
+					token, err = leader.engine.ReadBarrier()
+					require.NoError(t, err)
+				})
+				return token
+			}
+			first, second := barrier(), barrier()
+			leader.settled(first)
+			leader.settled(second)
+			require.EqualValues(t, len(leader.applied), leader.places[first])
+			if n == 1 {
+				return
+			}
+			_, err := r.hosts[leader.cfg.Self%3].engine.ReadBarrier()
+			require.ErrorIs(t, err, ErrNotLeader)
+
+			// A leader that is cut off does not know it yet; nobody confirms it.
+			r.cut[leader.cfg.Self] = true
+			late := barrier()
+			r.run(time.Minute, func() bool { _, ok := leader.decided[late]; return ok })
+			require.ErrorIs(t, leader.decided[late], ErrNotLeader)
+			_, err = leader.engine.ReadBarrier()
+			require.ErrorIs(t, err, ErrNotLeader)
+		})
+	}
+}
+
+// The same by the goroutines of a quorum, with a change of the voters asked for at one
+// that does not lead.
+func TestOperatorsCalls(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		m := newMachineRoom(t, 3)
+		m.start(1, 2, 3)
+		leader := m.leading(1, 2, 3)
+		m.propose(leader, "a")
+		require.NoError(t, m.rooms[leader].q.ReadBarrier(t.Context()))
+		next := leader%3 + 1
+		m.history(next, 1)
+		require.ErrorIs(t, m.rooms[next].q.ReadBarrier(t.Context()), ErrNotLeader)
+		require.ErrorIs(t, m.rooms[next].q.Transfer(t.Context(), leader), ErrNotLeader)
+		require.NoError(t, m.rooms[leader].q.Transfer(t.Context(), next))
+		require.Equal(t, next, m.leading(1, 2, 3))
+		m.history(leader, 1)
+		synctest.Wait()
+		_, err := m.rooms[leader].q.ChangeVoters(t.Context(), Change{Remove: 77})
+		require.ErrorIs(t, err, ErrBadChange)
+		index, err := m.rooms[leader].q.ChangeVoters(t.Context(), Change{Remove: leader})
+		require.NoError(t, err)
+		require.Positive(t, index)
+		s, changed := m.rooms[next].q.Watch()
+		for len(s.Voters) != 2 {
+			<-changed
+			s, changed = m.rooms[next].q.Watch()
+		}
+		m.propose(next, "b")
+		m.history(leader, 2)
+		m.stopAll(1, 2, 3)
+		_, err = m.rooms[next].q.ChangeVoters(t.Context(), Change{Remove: next})
+		require.ErrorIs(t, err, ErrClosed)
+	})
+}

@@ -1,0 +1,176 @@
+package quorum
+
+import (
+	"fmt"
+	"testing"
+	"testing/cryptotest"
+	"time"
+
+	"github.com/samsalog/samsa/partition"
+	"github.com/stretchr/testify/require"
+	pb "go.etcd.io/raft/v3/raftpb"
+)
+
+type pbEntry = pb.Entry
+
+const typeOfChange = pb.EntryConfChangeV2
+
+// A broker that is no voter follows within a message's time, and knows who leads.
+func TestObserverFollows(t *testing.T) {
+	for _, n := range []int{1, 3, 5} {
+		t.Run(fmt.Sprint(n, " voters"), func(t *testing.T) {
+			cryptotest.SetGlobalRandom(t, 10)
+			r := newRig(t, 10, n)
+			o := r.add(n)
+			r.startAll()
+			r.say("a")
+			r.alike(time.Minute)
+			for i := range 20 {
+				r.say(fmt.Sprint("entry ", i))
+				begin := r.now
+				r.run(time.Second, func() bool { return len(o.applied) == len(r.leader().applied) })
+				require.Less(t, r.now-begin, 150*time.Millisecond, "it was not woken")
+			}
+			s := o.engine.Status()
+			require.Equal(t, Observer, s.Role)
+			require.Equal(t, r.leader().cfg.Self, s.Leader)
+			require.NotEmpty(t, s.LeaderAddr)
+			require.Equal(t, r.leader().engine.Status().Cluster, s.Cluster)
+			require.Equal(t, r.leader().engine.Status().Term, s.Term)
+			require.Len(t, s.Voters, n)
+			_, err := o.engine.Propose([]byte("x"))
+			require.ErrorIs(t, err, ErrNotLeader)
+			require.Empty(t, s.Problem)
+
+			o.crash(true)
+			o.start()
+			r.alike(time.Minute)
+		})
+	}
+}
+
+func TestObserverBehindTheLogGetsASnapshot(t *testing.T) {
+	cryptotest.SetGlobalRandom(t, 11)
+	r := newRig(t, 11, 3)
+	o := r.add(3)
+	r.compact(300, 2)
+	for _, h := range r.hosts[:3] {
+		h.start()
+	}
+	for i := range 50 {
+		r.say(fmt.Sprint("entry ", i))
+	}
+	o.start()
+	r.alike(time.Minute)
+	require.Equal(t, 1, o.restored)
+	r.say("more")
+	r.alike(time.Minute)
+	require.Equal(t, 1, o.restored)
+}
+
+// Whoever an observer follows may die, be cut off, or lag.
+func TestObserverTurnsToAnotherVoter(t *testing.T) {
+	cryptotest.SetGlobalRandom(t, 12)
+	r := newRig(t, 12, 3)
+	o := r.add(3)
+	r.startAll()
+	r.say("a")
+	r.alike(time.Minute)
+	for round := range 6 {
+		source := r.hosts[o.engine.follow.source().ID-1]
+		if round%2 == 0 {
+			source.crash(false)
+		} else {
+			r.cut[source.cfg.Self] = true
+		}
+		r.pass(4 * time.Second) // another leads, if it was the leader
+		begin := r.now
+		r.say(fmt.Sprint("round ", round))
+		r.run(5*time.Second, func() bool { return o.applied[len(o.applied)-1] == fmt.Sprint("round ", round) })
+		require.Less(t, r.now-begin, 2*time.Second)
+		r.cut[source.cfg.Self] = false
+		if source.engine == nil {
+			source.start()
+		}
+		r.alike(time.Minute)
+	}
+	o.do(func() { o.engine.Gone(o.engine.follow.source().ID) })
+	require.NotZero(t, o.engine.follow.source().ID)
+}
+
+// News that are lost come with the next poll.
+func TestObserverLagIsBounded(t *testing.T) {
+	cryptotest.SetGlobalRandom(t, 13)
+	r := newRig(t, 13, 3)
+	o := r.add(3)
+	r.startAll()
+	r.say("a")
+	r.alike(time.Minute)
+	r.cut[o.cfg.Self] = true
+	r.say("b")
+	r.pass(300 * time.Millisecond)
+	r.cut[o.cfg.Self] = false
+	begin := r.now
+	r.alike(time.Minute)
+	require.Less(t, r.now-begin, time.Second)
+}
+
+func TestObserverNamesTheVotersThatItWaitsFor(t *testing.T) {
+	r := newRig(t, 14, 3)
+	o := r.add(3)
+	o.start()
+	r.pass(3 * time.Second)
+	s := o.engine.Status()
+	require.Equal(t, Observer, s.Role)
+	require.Contains(t, s.Problem, "none of the voters")
+	require.Equal(t, partition.NoBroker, s.Leader)
+	cryptotest.SetGlobalRandom(t, 14)
+	for _, h := range r.hosts[:3] {
+		h.start()
+	}
+	r.say("a")
+	r.alike(time.Minute)
+	require.Empty(t, o.engine.Status().Problem)
+}
+
+// A voter that is cut off from the others, and not from the observer, knows nothing new.
+func TestObserverLeavesAVoterThatIsCutOff(t *testing.T) {
+	cryptotest.SetGlobalRandom(t, 16)
+	r := newRig(t, 16, 3)
+	o := r.add(3)
+	r.startAll()
+	r.say("a")
+	r.alike(time.Minute)
+	source := o.engine.follow.source().ID
+	r.sever = func(from, to partition.BrokerID) bool {
+		return (from == source || to == source) && from != o.cfg.Self && to != o.cfg.Self
+	}
+	r.pass(10 * time.Second)
+	require.NotEqual(t, source, o.engine.follow.source().ID)
+	for r.leader() == nil || r.leader().cfg.Self == source {
+		r.pass(100 * time.Millisecond)
+	}
+	r.say("b")
+	begin := r.now
+	r.run(5*time.Second, func() bool { return o.applied[len(o.applied)-1] == "b" })
+	require.Less(t, r.now-begin, time.Second)
+}
+
+// The host of a broker that was let in has come further than its log: its state is not
+// that of the newest entry that this member has applied.
+func TestNoSnapshotOfAStateThatIsAhead(t *testing.T) {
+	r := newRig(t, 17, 1)
+	r.compact(300, 2)
+	h := r.hosts[0]
+	h.start()
+	r.say("a")
+	ahead := h.engine.applied + 20
+	h.engine.shown = ahead
+	for h.engine.applied < ahead {
+		h.settled(h.propose("an entry that the host has had before"))
+		if h.engine.applied < ahead {
+			require.Zero(t, h.engine.disk.snap.index)
+		}
+	}
+	require.Equal(t, ahead, h.engine.disk.snap.index, "of all that it has")
+}
