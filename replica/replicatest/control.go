@@ -159,7 +159,7 @@ func (p *process) logEnd(id partition.ID) (control.LogEnd, bool) {
 	topic, _ := p.table.TopicByID(id.Topic)
 	c, f := p.copy(id), p.found[id]
 	var l *log.Log
-	behind := false
+	var behind bool
 	switch {
 	case f != nil && f.damage != nil:
 		return control.LogEnd{ID: id, Damaged: true, Unusable: true}, true

@@ -86,7 +86,10 @@ func clearsELR() bool {
 		st, _ = t.Partition(id)
 	}
 	full := len(st.ELR) == 1
-	t.Apply(30, []partition.Record{partition.ChangeTopic{Topic: topic, Expect: 2, MinISR: 1}})
+	was, _ := t.TopicByID(topic)
+	config := was.Config
+	config.MinISR = 1
+	t.Apply(30, []partition.Record{partition.ChangeTopic{Topic: topic, Expect: was.Config, Config: config}})
 	st, _ = t.Partition(id)
 	return full && len(st.ELR) == 0
 }

@@ -100,13 +100,17 @@ func openProcess(b *broker) (*process, error) {
 	}
 	p.engine, err = quorum.OpenEngine(quorum.Config{
 		Self: p.id, Addr: addr(p.id), Directory: p.directory, Dir: filepath.Join(dataDir, "quorum"), FS: p.fs, Voters: w.voters(),
-		Tick: tick, ElectionTicks: electionTicks,
+		Tick: tick, ElectionTicks: electionTicks, SnapshotBytes: w.setup.snapshots, KeepEntries: keepEntries,
 	}, p)
 	return p, err
 }
 
 // reserve is what is left free on a full disk.
 const reserve = 32 << 10
+
+// keepEntries is how many of the quorum's entries stay behind a snapshot: so few that
+// who was away for a while needs it.
+const keepEntries = 8
 
 // zerosAhead is little, as segments are.
 const zerosAhead = 1 << 10

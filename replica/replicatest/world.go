@@ -69,6 +69,8 @@ type World struct {
 type setup struct {
 	voters []partition.BrokerID
 	topics []partition.TopicConfig
+
+	snapshots int64 // bytes of the quorum's entries from one snapshot to the next; 0: there is none
 }
 
 var begin = time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
@@ -171,6 +173,9 @@ func drawSetup(rng *rand.Rand, n int) setup {
 			second.Replicas, second.MinISR = min(n, 4), 3
 		}
 		s.topics = append(s.topics, second)
+	}
+	if rng.IntN(2) == 0 {
+		s.snapshots = int64(1 << (10 + rng.IntN(4)))
 	}
 	return s
 }
