@@ -248,7 +248,7 @@ func (l *Log) rebuildIndex(s *segment, file File, size int64, e epochs, cuts int
 		}
 	}
 	s.index = x
-	if n := len(l.state.segments); n > 0 && s != l.state.segments[n-1] {
+	if n := len(l.state.segments); n > 0 && s != l.state.segments[n-1] && !s.dead {
 		whole := w.pos == size && w.next == l.state.endOf(s) // a file cut short may end with a batch
 		s.digest, s.digested, s.sealed, s.seal = w.digest, whole, false, nil
 		l.state.unsealed = true

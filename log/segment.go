@@ -91,6 +91,12 @@ func (l *Log) open(s *segment) (file File, size int64, err error) {
 	}
 	file, err = l.fsys.Open(s.path)
 	if err != nil {
+		// A compaction that has it open may have renamed it in this moment.
+		l.mu.Lock()
+		defer l.mu.Unlock()
+		if s.file != nil && s.size >= 0 {
+			return s.file, s.size, nil
+		}
 		return nil, 0, err
 	}
 	if size < 0 {

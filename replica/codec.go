@@ -25,6 +25,8 @@ func (m *FetchRequest) Encode(w *wire.Writer) {
 	w.Int32(m.MaxWaitMs)
 	w.Int32(m.MinBytes)
 	w.Int32(m.MaxBytes)
+	w.Bool(m.Cold)
+	w.Int64(m.After)
 	w.Count(len(m.Partitions))
 	for i := range m.Partitions {
 		p := &m.Partitions[i]
@@ -50,6 +52,8 @@ func DecodeFetchRequest(b []byte) (FetchRequest, error) {
 		MaxWaitMs:   r.Int32(),
 		MinBytes:    r.Int32(),
 		MaxBytes:    r.Int32(),
+		Cold:        r.Bool(),
+		After:       r.Int64(),
 	}
 	if n := r.Count(maxPartitions, fetchBytes); n > 0 {
 		m.Partitions = make([]FetchPartition, n)
@@ -73,6 +77,7 @@ func DecodeFetchRequest(b []byte) (FetchRequest, error) {
 // Encode appends the message to w.
 func (m *FetchResponse) Encode(w *wire.Writer) {
 	w.Int16(int16(m.Code))
+	w.Bool(m.Lost)
 	w.Count(len(m.Partitions))
 	for i := range m.Partitions {
 		p := &m.Partitions[i]
@@ -91,7 +96,7 @@ func (m *FetchResponse) Encode(w *wire.Writer) {
 // DecodeFetchResponse takes a message that Encode has made.
 func DecodeFetchResponse(b []byte) (FetchResponse, error) {
 	r := wire.NewReader(b)
-	m := FetchResponse{Code: partition.Code(r.Int16())}
+	m := FetchResponse{Code: partition.Code(r.Int16()), Lost: r.Bool()}
 	if n := r.Count(maxPartitions, answerBytes); n > 0 {
 		m.Partitions = make([]FetchAnswer, n)
 	}

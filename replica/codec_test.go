@@ -19,9 +19,9 @@ func encode(m message) []byte {
 }
 
 var (
-	goodFetch = FetchRequest{From: 2, BrokerEpoch: 7, Sequence: 99, MaxWaitMs: 500, MinBytes: 1, MaxBytes: 1 << 20,
+	goodFetch = FetchRequest{From: 2, BrokerEpoch: 7, Sequence: 99, MaxWaitMs: 500, MinBytes: 1, MaxBytes: 1 << 20, Cold: true, After: 98,
 		Partitions: []FetchPartition{{ID: testID, Epoch: 5, Fetch: 10, LastEpoch: -1, Ack: 9, Start: 2, MaxBytes: 100, HighWatermark: 6, Removed: 3}, {}}}
-	goodAnswer = FetchResponse{Code: partition.StaleBroker,
+	goodAnswer = FetchResponse{Code: partition.StaleBroker, Lost: true,
 		Partitions: []FetchAnswer{{ID: testID, Code: partition.OutOfRange, Diverging: true, DivergingEpoch: 3, DivergingEnd: 4, HighWatermark: 5, Start: 6, End: 7, Removed: 8}}}
 	goodAlter       = AlterISR{From: 1, BrokerEpoch: 9, ID: testID, Epoch: 5, PartitionEpoch: 12, ISR: members{{ID: 1, Epoch: 9}, {ID: 2, Epoch: -1}}, Recovered: true}
 	goodAlterAnswer = AlterISRAnswer{Controller: 3, State: partition.State{Replicas: brokers{3, 1, 2}, ISR: brokers{1}, ELR: brokers{2},
@@ -47,8 +47,8 @@ func TestMessagesComeBackAsTheyWere(t *testing.T) {
 func TestGoldenBytes(t *testing.T) {
 	require.Equal(t, "00000001"+"0000000000000009"+"01000000000000000000000000000000"+"00000003"+"00000005"+"0000000c"+
 		"02"+"00000001"+"0000000000000009"+"00000002"+"ffffffffffffffff"+"01", hex.EncodeToString(encode(&goodAlter)))
-	one := FetchRequest{From: 2, BrokerEpoch: 7, Sequence: 99, MaxWaitMs: 500, MinBytes: 1, MaxBytes: 2, Partitions: goodFetch.Partitions[:1]}
-	require.Equal(t, "00000002"+"0000000000000007"+"0000000000000063"+"000001f4"+"00000001"+"00000002"+"01"+
+	one := FetchRequest{From: 2, BrokerEpoch: 7, Sequence: 99, MaxWaitMs: 500, MinBytes: 1, MaxBytes: 2, Cold: true, After: 98, Partitions: goodFetch.Partitions[:1]}
+	require.Equal(t, "00000002"+"0000000000000007"+"0000000000000063"+"000001f4"+"00000001"+"00000002"+"01"+"0000000000000062"+"01"+
 		"01000000000000000000000000000000"+"00000003"+"00000005"+"000000000000000a"+"ffffffff"+"0000000000000009"+"0000000000000002"+
 		"00000064"+"0000000000000006"+"0000000000000003", hex.EncodeToString(encode(&one)))
 }

@@ -70,5 +70,8 @@
 //   - It reads for a follower only below the End of its verdict.
 //   - It numbers the fetches of this broker to one leader without a gap in order:
 //     the sequence rises as long as the process lives.
+//   - What it fetches in two lanes it hands over as if there were one: an answer only
+//     if it is to the newest request for the partition's records. A partition whose
+//     follower may not cool is named again and again, also if nothing moves.
 //   - A proposal that was sent reaches the controller within Lag, or never.
 package replica

@@ -18,7 +18,13 @@ type (
 		MaxWaitMs   int32
 		MinBytes    int32
 		MaxBytes    int32
-		Partitions  []FetchPartition
+		// Cold says that the leader keeps those Partitions of which there is no news, and
+		// tells of them when there is, in this answer or in that of a later cold fetch.
+		Cold bool
+		// After is the sequence of the cold fetch to whose partitions these are added;
+		// 0: there is none, and what the leader kept for From before is forgotten.
+		After      int64
+		Partitions []FetchPartition
 	}
 
 	// FetchPartition is one partition's part of a fetch.
@@ -37,10 +43,14 @@ type (
 		HighWatermark log.Offset
 	}
 
-	// FetchResponse answers each partition in the order of the request; Data[i] of
-	// the frame holds the batches of Partitions[i].
+	// FetchResponse answers each partition in the order of the request; to a cold
+	// fetch, those alone of which there is news, which are then kept no more. Data[i]
+	// of the frame holds the batches of Partitions[i].
 	FetchResponse struct {
-		Code       partition.Code
+		Code partition.Code
+		// Lost answers a cold fetch that comes after one which is not the newest here: it
+		// has changed nothing, and the follower begins anew.
+		Lost       bool
 		Partitions []FetchAnswer
 	}
 

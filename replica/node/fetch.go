@@ -13,24 +13,84 @@ import (
 	"github.com/samsalog/samsa/transport/wire"
 )
 
-// A fetcher fetches, from one leader, all the partitions that this broker follows
-// it in. Its goroutine lives only while there are such partitions. One fetch is
-// out at a time; acks of what has been flushed since go beside it.
+// A fetcher fetches, from one leader, all the partitions that this broker follows it
+// in. It has two fetches out at most, each with a goroutine that lives only while
+// the lane has partitions: a hot one, which names each of its partitions every time,
+// and a cold one, which stands for those that the leader keeps for it and names only
+// what is new to them. Acks of what has been flushed since go beside both.
+//
+// A partition is in one lane. replica.Pace says in which, and it changes the lane
+// when the lane that takes it next asks, so that no fetch is ever ended for it: until
+// then the lane that has it serves it as well.
+//
+// What keeps the two from saying different things of one partition:
+//
+//  1. One turn. Requests of both lanes and acks are put together one at a time:
+//     lanes are changed, replicas are asked what they want, and the request is
+//     numbered in one turn. So a higher number never says less of a replica, and the
+//     lane that took a partition last has the higher number.
+//  2. The newest request for records counts. An answer to any other is dropped, in
+//     whatever order answers come: see Replica.asked.
+//  3. A leader has one entry a partition and follower, that of the highest number. A
+//     newer request takes the older one's place, of whichever lane; an older one that
+//     is still being worked on finds the newer one there and leaves it.
+//  4. The cold fetches of one set are a chain: each names the one before it. A leader
+//     that does not find that one its newest, because it has restarted or an answer
+//     was lost, or that was of another broker epoch, has changed nothing and says so.
+//     Then, and after any cold call that fails, nothing is kept for certain, and the
+//     next one begins anew and names all.
+//  5. What is told is kept no more. The follower takes the answer and names the
+//     partition again, with what it holds now; if meanwhile there was news the leader
+//     tells it at once. What would go wrong between two fetches is therefore found by
+//     the later one, as if there were one lane.
+//  6. A leader keeps a partition for the role in which it judged it, and tells of any
+//     change of that: a new epoch, or the same one begun again, finds the partition
+//     named anew. At a new epoch the follower, too, begins as hot.
+//  7. A partition whose next fetch is of use even if nothing moves is hot: one that is
+//     delayed or stands still, is not in the ISR, has not removed what the leader has
+//     removed, or whose last ack may be lost.
 type fetcher struct {
 	n      *Node
 	leader partition.BrokerID
 	turn   chan struct{} // room for one: held while a request is put together
 
 	mu      sync.Mutex // guards all below; held for a few instructions only
-	parts   []*Replica
-	next    int // of parts, to come first in the next fetch
-	running bool
-	kicked  bool
-	kick    context.CancelFunc // ends the fetch under way, so that the next sees new partitions
-	acks    []*Replica         // flushed since the leader was last told
+	members map[*Replica]*followed
+	hot     lane
+	cold    lane
+	cooled  map[partition.ID]*followed // those of the cold lane
+	next    int                        // of the hot ones, to come first in the next fetch
+	acks    []*Replica                 // flushed since the leader was last told
 	acking  bool
 
 	seq int64 // of who holds the turn
+}
+
+// A lane is one of a fetcher's two fetches.
+type lane struct {
+	parts   []*followed // hot: all; cold: those that the leader does not keep
+	coming  []*followed // of the other lane, to be taken over at the next turn
+	running bool
+	kicked  bool
+	kick    context.CancelFunc // ends the fetch under way, so that the next sees new partitions
+}
+
+// A followed is a replica while it follows the leader in one epoch. All but r is
+// guarded by the fetcher.
+type followed struct {
+	r      *Replica
+	pace   replica.Pace
+	coming bool       // it is to change to the hot lane
+	cools  bool       // nothing but its pace keeps it hot
+	start  log.Offset // the leader's, as last told
+	kept   bool       // cold: the leader keeps it
+	asked  asked      // cold: when it was last named
+}
+
+// An asked is a replica's part of a request.
+type asked struct {
+	turn uint64 // of the replica's requests for records
+	part replica.FetchPartition
 }
 
 const (
@@ -40,153 +100,123 @@ const (
 	quick = time.Millisecond // an answer that comes faster was not parked
 )
 
-var errNothing = errors.New("node: nothing to fetch now")
+var (
+	errNothing = errors.New("node: nothing to fetch now")
+	errLost    = errors.New("node: the leader does not know the cold fetch before")
+)
 
 // follow adds a replica to the fetcher of its leader.
 func (n *Node) follow(r *Replica, leader partition.BrokerID) {
 	f := n.fetcher(leader)
 	r.fetcher = f
+	m := &followed{r: r}
+	m.pace.Enter(time.Now(), replica.Hot)
 	f.mu.Lock()
-	f.parts = append(f.parts, r)
-	start := !f.running
-	f.running = true
-	f.poke()
+	f.members[r] = m
+	f.hot.parts = append(f.hot.parts, m)
+	f.hot.poke()
+	start := f.hot.start()
 	f.mu.Unlock()
 	if start {
-		n.workers.Go(f.run)
+		n.workers.Go(f.runHot)
 	}
 }
 
 func (f *fetcher) remove(r *Replica) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	f.parts = slices.DeleteFunc(f.parts, func(q *Replica) bool { return q == r })
-	f.acks = slices.DeleteFunc(f.acks, func(q *Replica) bool { return q == r })
-	f.poke()
+	m := f.members[r]
+	if m == nil {
+		return
+	}
+	delete(f.members, r)
+	f.acks = without(f.acks, r)
+	l, left := &f.hot, 0
+	if m.pace.Lane() == replica.Cold {
+		l = &f.cold
+		delete(f.cooled, r.id)
+		left = len(f.cooled)
+	}
+	l.parts = without(l.parts, m)
+	if left+len(l.parts) == 0 {
+		l.poke() // it has nothing to wait for
+	}
+}
+
+func without[T comparable](list []T, gone T) []T {
+	if i := slices.Index(list, gone); i >= 0 {
+		return slices.Delete(list, i, i+1)
+	}
+	return list
+}
+
+// heat has a replica named in the next hot fetch, and that fetch go out now, because
+// what the leader knows of it may be less than it would be told.
+func (f *fetcher) heat(r *Replica) {
+	f.mu.Lock()
+	start := false
+	if m := f.members[r]; m != nil && m.pace.Lane() == replica.Cold {
+		f.warm(m)
+		f.hot.poke()
+		start = f.hot.start()
+	}
+	f.mu.Unlock()
+	if start {
+		f.n.workers.Go(f.runHot)
+	}
+}
+
+// warm leaves a cold member to the hot lane. The lock is held.
+func (f *fetcher) warm(m *followed) {
+	if !m.coming {
+		m.coming = true
+		f.hot.coming = append(f.hot.coming, m)
+	}
+}
+
+// start reports whether the lane's goroutine is to be started. The lock is held.
+func (l *lane) start() bool {
+	start := !l.running
+	l.running = true
+	return start
 }
 
 // poke ends the fetch under way. The lock is held.
-func (f *fetcher) poke() {
-	f.kicked = true
-	if f.kick != nil {
-		f.kick()
+func (l *lane) poke() {
+	l.kicked = true
+	if l.kick != nil {
+		l.kick()
 	}
 }
 
-// begin returns what to fetch next, and a context for it; false ends the run.
-func (f *fetcher) begin() (parts []*Replica, ctx context.Context, ok bool) {
+// begin makes the context of the next fetch. The lock is held.
+func (f *fetcher) begin(l *lane) (ctx context.Context) {
+	l.kicked = false
+	ctx, l.kick = context.WithTimeout(f.n.ctx, f.n.cfg.FetchWait+f.n.cfg.CallTimeout)
+	return ctx
+}
+
+// end reports whether the fetch was ended by a kick.
+func (f *fetcher) end(l *lane) (kicked bool) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	if len(f.parts) == 0 || f.n.ctx.Err() != nil {
-		f.running = false
-		return nil, nil, false
-	}
-	f.kicked = false
-	ctx, f.kick = context.WithTimeout(f.n.ctx, f.n.cfg.FetchWait+f.n.cfg.CallTimeout)
-	// Who comes last may get nothing when the others fill the answer.
-	f.next = (f.next + 1) % len(f.parts)
-	return slices.Concat(f.parts[f.next:], f.parts[:f.next]), ctx, true
+	l.kick()
+	l.kick = nil
+	return l.kicked
 }
 
-func (f *fetcher) end() {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	f.kick()
-	f.kick = nil
+// request asks a replica what to fetch now. The turn is held.
+func (f *fetcher) request(o *requestOp, r *Replica) bool {
+	o.leader, o.ok, o.cools = f.leader, false, false
+	r.do(o)
+	<-o.done
+	return o.ok
 }
 
-func (f *fetcher) run() {
-	var backoff time.Duration
-	var empty int // answers in a row that came at once and said nothing
-	for {
-		parts, ctx, ok := f.begin()
-		if !ok {
-			return
-		}
-		begun := time.Now()
-		learned, err := f.round(ctx, parts)
-		switch {
-		case err == nil && (learned || time.Since(begun) >= quick):
-			backoff, empty = 0, 0
-		case err == nil && empty == 0:
-			empty = 1 // it may have crossed an ack, which made it the older one
-		default:
-			if err != nil && err != errNothing && !f.wasKicked() {
-				f.n.logger.Debug("fetch", "leader", f.leader, "error", err)
-			}
-			backoff = min(max(2*backoff, quick), 100*time.Millisecond)
-			f.pause(ctx, backoff)
-		}
-		f.end()
-	}
-}
-
-func (f *fetcher) wasKicked() bool {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	return f.kicked
-}
-
-// pause waits for d, or until the set of partitions changes.
-func (f *fetcher) pause(ctx context.Context, d time.Duration) {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-	case <-ctx.Done():
-	}
-}
-
-// ask puts a request together from what replicas want to be fetched now. Their
-// state is read and the request numbered in one turn, so that a request of a higher
-// number never says less of a replica.
-func (f *fetcher) ask(parts []*Replica, maxBytes int32) (replica.FetchRequest, []*Replica) {
-	f.turn <- struct{}{}
-	defer func() { <-f.turn }()
-	req := replica.FetchRequest{From: f.n.self, BrokerEpoch: f.n.Epoch()}
-	asked := make([]*Replica, 0, len(parts))
-	for _, r := range parts {
-		o := &requestOp{leader: f.leader, max: maxBytes, done: make(chan struct{})}
-		r.do(o)
-		<-o.done
-		if o.ok {
-			asked = append(asked, r)
-			req.Partitions = append(req.Partitions, o.part)
-		}
-	}
-	if len(asked) > 0 {
-		f.seq++
-		req.Sequence = f.seq
-	}
-	return req, asked
-}
-
-// round is one fetch of all that wants to be fetched now. It reports whether the
-// answer said anything new.
-func (f *fetcher) round(ctx context.Context, parts []*Replica) (learned bool, err error) {
-	req, asked := f.ask(parts, partitionBytes)
-	if len(asked) == 0 || req.BrokerEpoch == 0 {
-		return false, errNothing
-	}
-	req.MaxWaitMs, req.MinBytes, req.MaxBytes = int32(f.n.cfg.FetchWait/time.Millisecond), 1, fetchBytes
-	if len(asked) < len(parts) {
-		req.MaxWaitMs = min(req.MaxWaitMs, 20) // some are delayed: ask them again soon
-	}
-	resp, data, err := f.call(ctx, req)
-	if err != nil {
-		return false, err
-	}
-	for i, r := range asked {
-		a := resp.Partitions[i]
-		if a.Code == partition.OK && !a.Diverging && len(data[i]) == 0 && a.HighWatermark == r.highWatermark() && a.Start == r.log.Start() {
-			continue
-		}
-		learned = learned || a.Code == partition.OK // others have their delays
-		o := &answeredOp{req: req.Partitions[i], answer: a, data: data[i], done: make(chan struct{})}
-		r.do(o)
-		<-o.done
-	}
-	return learned, nil
+// number makes the request the newest. The turn is held.
+func (f *fetcher) number(parts []replica.FetchPartition) replica.FetchRequest {
+	f.seq++
+	return replica.FetchRequest{From: f.n.self, BrokerEpoch: f.n.Epoch(), Sequence: f.seq, Partitions: parts}
 }
 
 // call sends one fetch and checks that the answer has the request's shape.
@@ -204,44 +234,62 @@ func (f *fetcher) call(ctx context.Context, req replica.FetchRequest) (replica.F
 	if refused := resp.Code.Err(); refused != nil {
 		return resp, nil, refused
 	}
-	if len(resp.Partitions) != len(req.Partitions) {
-		return resp, nil, errShape
-	}
 	data := got.Data
 	if len(data) == 0 {
-		data = make([][]byte, len(req.Partitions))
+		data = make([][]byte, len(resp.Partitions))
 	}
-	if len(data) != len(req.Partitions) {
+	if len(data) != len(resp.Partitions) || !req.Cold && !sameShape(req.Partitions, resp.Partitions) {
 		return resp, nil, errShape
-	}
-	for i := range resp.Partitions {
-		if resp.Partitions[i].ID != req.Partitions[i].ID {
-			return resp, nil, errShape
-		}
 	}
 	return resp, data, nil
 }
 
-// requestOp asks a follower what to fetch now.
+func sameShape(asked []replica.FetchPartition, told []replica.FetchAnswer) bool {
+	return slices.EqualFunc(asked, told, func(p replica.FetchPartition, a replica.FetchAnswer) bool { return p.ID == a.ID })
+}
+
+// news reports whether a replica has to be handed an answer.
+func news(r *Replica, a *replica.FetchAnswer, data []byte) bool {
+	return a.Code != partition.OK || a.Diverging || len(data) > 0 || a.HighWatermark != r.highWatermark() || a.Start != r.log.Start()
+}
+
+// hand gives a replica the leader's answer.
+func hand(r *Replica, q asked, a replica.FetchAnswer, data []byte) {
+	o := &answeredOp{asked: q, answer: a, data: data, done: make(chan struct{})}
+	r.do(o)
+	<-o.done
+}
+
+// requestOp asks a follower what to fetch now. It may be used again once done.
 type requestOp struct {
 	leader partition.BrokerID
 	max    int32
-	part   replica.FetchPartition
+	start  log.Offset // the leader's
+	asked  asked
 	ok     bool
+	cools  bool // it has no need of a fetch without news
 	done   chan struct{}
 }
 
+func newRequestOp(maxBytes int32) *requestOp {
+	return &requestOp{max: maxBytes, done: make(chan struct{}, 1)}
+}
+
 func (o *requestOp) perform(r *Replica, now time.Time) {
-	defer close(o.done)
+	defer func() { o.done <- struct{}{} }()
 	if r.lost.Load() || r.follower == nil || r.state.Leader != o.leader {
 		return
 	}
-	o.part, o.ok = r.follower.Request(now, o.max)
+	if o.asked.part, o.ok = r.follower.Request(now, o.max); o.ok && o.max > 0 {
+		r.asked++
+	}
+	o.asked.turn = r.asked
+	o.cools = o.ok && r.follower.MayCool(now) && r.log.Start() >= o.start
 }
 
 // answeredOp hands a follower the leader's answer.
 type answeredOp struct {
-	req    replica.FetchPartition
+	asked  asked
 	answer replica.FetchAnswer
 	data   []byte
 	done   chan struct{}
@@ -249,53 +297,12 @@ type answeredOp struct {
 
 func (o *answeredOp) perform(r *Replica, now time.Time) {
 	defer close(o.done)
-	if r.lost.Load() || r.follower == nil {
+	if r.lost.Load() || r.follower == nil || r.asked != o.asked.turn {
 		return
 	}
-	in := replica.Answered{Request: o.req, Answer: o.answer, Data: o.data, OwnEpoch: log.NoEpoch}
+	in := replica.Answered{Request: o.asked.part, Answer: o.answer, Data: o.data, OwnEpoch: log.NoEpoch}
 	if o.answer.Diverging {
 		in.OwnEpoch, in.OwnEnd, in.OwnKnown = r.log.EndOf(o.answer.DivergingEpoch)
 	}
 	r.step(now, in)
-}
-
-// ack tells the leader, beside the fetch under way, how far r is flushed. Acks
-// that come while one is on its way go together with the next.
-func (f *fetcher) ack(r *Replica) {
-	f.mu.Lock()
-	if !slices.Contains(f.acks, r) {
-		f.acks = append(f.acks, r)
-	}
-	start := !f.acking
-	f.acking = true
-	f.mu.Unlock()
-	if start {
-		f.n.workers.Go(f.sendAcks)
-	}
-}
-
-func (f *fetcher) sendAcks() {
-	for f.n.ctx.Err() == nil {
-		f.mu.Lock()
-		parts := f.acks
-		f.acks = nil
-		f.acking = len(parts) > 0
-		f.mu.Unlock()
-		if len(parts) == 0 {
-			return
-		}
-		f.sendAck(parts)
-	}
-}
-
-func (f *fetcher) sendAck(parts []*Replica) {
-	req, asked := f.ask(parts, 0)
-	if len(asked) == 0 || req.BrokerEpoch == 0 {
-		return
-	}
-	ctx, cancel := context.WithTimeout(f.n.ctx, f.n.cfg.CallTimeout)
-	defer cancel()
-	if _, _, err := f.call(ctx, req); err != nil {
-		f.n.logger.Debug("ack", "leader", f.leader, "error", err)
-	}
 }

@@ -73,7 +73,7 @@ func (l *Led) Wait(ctx context.Context, end log.Offset) error {
 		if l.r.highWatermark() >= end {
 			return nil
 		}
-		p := &parked{wake: wake, epoch: l.epoch, high: end - 1}
+		p := &parked{wake: wake, role: s, high: end - 1}
 		l.r.park(p)
 		select {
 		case <-wake:

@@ -109,6 +109,8 @@ type Node struct {
 	closing sync.Once
 	closed  error // what Close returned
 
+	cold coldSets // of those who follow this broker
+
 	mu         sync.RWMutex // guards all below; held for steps and look-ups, never across a wait
 	table      *partition.Table
 	control    *control.Controller
@@ -300,7 +302,10 @@ func (n *Node) fetcher(leader partition.BrokerID) *fetcher {
 	defer n.mu.Unlock()
 	f := n.fetchers[leader]
 	if f == nil {
-		f = &fetcher{n: n, leader: leader, turn: make(chan struct{}, 1)}
+		f = &fetcher{
+			n: n, leader: leader, turn: make(chan struct{}, 1),
+			members: make(map[*Replica]*followed), cooled: make(map[partition.ID]*followed),
+		}
 		n.fetchers[leader] = f
 	}
 	return f

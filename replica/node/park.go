@@ -5,31 +5,51 @@ import (
 
 	"github.com/samsalog/samsa/log"
 	"github.com/samsalog/samsa/partition"
+	"github.com/samsalog/samsa/replica"
 )
 
 // A parked entry is one request that waits at one partition. The request may wait
-// at many; all its entries share one channel.
+// at many; all its entries share one channel, or one coldSet.
 type parked struct {
 	wake     chan struct{} // room for one
+	set      *coldSet      // in its place: for a cold fetch
 	follower partition.BrokerID
-	epoch    log.Epoch // the role that the request was admitted in
+	number   number // of a follower's request
+	role     *role  // that the request was admitted in
 
 	// What the request has seen: one that is still not satisfied, because it wants
 	// more bytes, must not be woken for the same again.
 	high log.Offset
 	end  log.Offset // of no interest to a reader
+
+	cold *coldPart // with set
+}
+
+// A number orders the requests of one follower.
+type number struct {
+	broker   partition.BrokerEpoch
+	sequence int64
+}
+
+func numberOf(req replica.FetchRequest) number { return number{req.BrokerEpoch, req.Sequence} }
+
+func (n number) before(m number) bool {
+	return n.broker < m.broker || n.broker == m.broker && n.sequence < m.sequence
 }
 
 // ripe reports whether the request has something to be told.
 func (p *parked) ripe(r *Replica) bool {
-	s := r.standing.Load()
-	if !s.leads || s.epoch != p.epoch {
+	if r.standing.Load() != p.role || r.highWatermark() > p.high {
 		return true
 	}
-	return r.highWatermark() > p.high || p.follower != partition.NoBroker && r.log.End() > p.end
+	return p.follower != partition.NoBroker && r.log.End() > p.end || p.cold != nil && r.log.Start() > p.cold.start
 }
 
 func (p *parked) ring() {
+	if p.set != nil {
+		p.set.ring(p)
+		return
+	}
 	select {
 	case p.wake <- struct{}{}:
 	default:
@@ -37,11 +57,17 @@ func (p *parked) ring() {
 }
 
 // park leaves p at the replica until it is ripe. A follower has one entry at a
-// partition: a newer one takes the older one's place.
+// partition, of its newest request: an older one, which is still being worked on,
+// finds its place taken, and hears no more of the partition.
 func (r *Replica) park(p *parked) {
 	r.mu.Lock()
 	if p.follower != partition.NoBroker {
-		r.parked = slices.DeleteFunc(r.parked, func(q *parked) bool { return q.follower == p.follower })
+		if slices.ContainsFunc(r.parked, func(q *parked) bool { return q.follower == p.follower && p.number.before(q.number) }) {
+			r.mu.Unlock()
+			p.leave()
+			return
+		}
+		r.dropParked(func(q *parked) bool { return q.follower == p.follower && q != p })
 	}
 	r.parked = append(r.parked, p)
 	r.mu.Unlock()
@@ -51,10 +77,37 @@ func (r *Replica) park(p *parked) {
 	}
 }
 
+// dropParked takes entries out whose place is another's. The lock is held.
+func (r *Replica) dropParked(gone func(*parked) bool) {
+	r.parked = slices.DeleteFunc(r.parked, func(p *parked) bool {
+		if !gone(p) {
+			return false
+		}
+		p.leave()
+		return true
+	})
+}
+
+// leave tells a coldSet that it has one partition less.
+func (p *parked) leave() {
+	if p.set != nil {
+		p.set.leave(p)
+	}
+}
+
+// unparkOlder takes out what an older request of a follower has left.
+func (r *Replica) unparkOlder(follower partition.BrokerID, than number) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.dropParked(func(p *parked) bool { return p.follower == follower && p.number.before(than) })
+}
+
 func (r *Replica) unpark(p *parked) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.parked = slices.DeleteFunc(r.parked, func(q *parked) bool { return q == p })
+	if i := slices.Index(r.parked, p); i >= 0 {
+		r.parked = slices.Delete(r.parked, i, i+1)
+	}
 }
 
 func (r *Replica) wakeParked() {

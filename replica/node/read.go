@@ -37,7 +37,7 @@ func (n *Node) admit(ctx context.Context, p partition.ReadPartition) served {
 		return s
 	}
 	high := r.highWatermark()
-	s.r, s.epoch = r, role.epoch
+	s.r, s.role = r, role
 	s.answer.HighWatermark, s.answer.Start, s.answer.End = high, r.log.Start(), r.log.End()
 	s.answer.Code = replica.Readable(p.From, s.answer.Start, high, s.answer.End, role.begin)
 	s.read = s.answer.Code == partition.OK

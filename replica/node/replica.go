@@ -24,6 +24,7 @@ type Replica struct {
 	leader   *replica.Leader  // nil unless it leads
 	follower *replica.Follower
 	fetcher  *fetcher     // of its leader, while it follows
+	asked    uint64       // counts its requests for records; the answer to the newest counts
 	waiters  []*produceOp // by rising end
 
 	high      atomic.Int64         // the high watermark, as known here
@@ -156,6 +157,9 @@ func (r *Replica) carry(now time.Time, out replica.Output) {
 	}
 	if out.Ack && r.fetcher != nil {
 		r.fetcher.ack(r)
+	}
+	if out.ISRChanged && r.fetcher != nil {
+		r.fetcher.heat(r) // who is out joins by fetching
 	}
 	switch {
 	case out.Fail != nil:

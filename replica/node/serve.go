@@ -14,6 +14,9 @@ func (n *Node) HandleFetch(ctx context.Context, req replica.FetchRequest) (repli
 	if b, ok := n.Broker(req.From); ok && req.BrokerEpoch < b.Epoch {
 		return replica.FetchResponse{Code: partition.StaleBroker}, nil
 	}
+	if req.Cold {
+		return n.handleCold(ctx, req)
+	}
 	served := make([]served, len(req.Partitions))
 	ackOnly := true
 	n.catchUp(ctx, req.Partitions)
@@ -21,7 +24,7 @@ func (n *Node) HandleFetch(ctx context.Context, req replica.FetchRequest) (repli
 		served[i] = n.fetched(req, p)
 		ackOnly = ackOnly && p.MaxBytes == 0
 	}
-	s := &serving{n: n, follower: req.From, parts: served, budget: int(req.MaxBytes)}
+	s := &serving{n: n, follower: req.From, number: numberOf(req), parts: served, budget: int(req.MaxBytes)}
 	if ackOnly {
 		return s.fetchResponse(), nil
 	}
@@ -72,7 +75,7 @@ func (n *Node) fetched(req replica.FetchRequest, p replica.FetchPartition) serve
 	o := &fetchedOp{req: req, part: p, done: make(chan struct{})}
 	r.do(o)
 	<-o.done
-	s.r, s.epoch = r, p.Epoch
+	s.r, s.role = r, o.role
 	s.answer, s.removed = o.answer, p.Removed
 	s.read = o.read && p.MaxBytes > 0
 	s.stale, s.news = o.stale, o.news
@@ -86,12 +89,13 @@ type fetchedOp struct {
 	read   bool
 	stale  bool
 	news   bool
+	role   *role // at the verdict
 	done   chan struct{}
 }
 
 func (o *fetchedOp) perform(r *Replica, now time.Time) {
 	defer close(o.done)
-	o.answer = replica.FetchAnswer{ID: r.id, Code: partition.NotLeader}
+	o.answer, o.role = replica.FetchAnswer{ID: r.id, Code: partition.NotLeader}, r.standing.Load()
 	if r.lost.Load() || r.state == nil {
 		return
 	}
@@ -110,12 +114,15 @@ func (o *fetchedOp) perform(r *Replica, now time.Time) {
 	}
 	o.answer = v.Answer(r.id)
 	o.read, o.stale, o.news = v.Read, v.Stale, v.News
+	if o.part.MaxBytes != 0 && (v.Read || v.Diverging) {
+		r.unparkOlder(o.req.From, numberOf(o.req))
+	}
 }
 
 // A served is one partition of a request that is being answered.
 type served struct {
 	r       *Replica
-	epoch   log.Epoch
+	role    *role // that it was admitted in
 	from    log.Offset
 	max     int
 	removed log.Offset // below which tombstones may be missing from a follower's log
@@ -135,6 +142,7 @@ func (s *served) settled() bool {
 type serving struct {
 	n        *Node
 	follower partition.BrokerID // NoBroker: a reader, who sees what is committed
+	number   number             // a follower's
 	parts    []served
 	budget   int
 	wake     chan struct{}
@@ -192,8 +200,8 @@ func (s *serving) gather(again bool) (data [][]byte, bytes int, told bool) {
 		b, err := p.r.log.Read(p.from, upTo, min(p.max, max(s.budget-bytes, 1)))
 		if err != nil {
 			p.answer.Code = readCode(err)
-			switch role := p.r.standing.Load(); {
-			case !role.leads || role.epoch != p.epoch:
+			switch {
+			case p.r.standing.Load() != p.role:
 				p.answer.Code = partition.NotLeader // the log is another's by now
 			case p.answer.Code != partition.OutOfRange:
 				s.n.logger.Error("read", "partition", p.r.name(), "offset", p.from, "error", err)
@@ -225,8 +233,7 @@ func (s *serving) tombstonesGone(p *served) bool {
 // refresh takes the snapshots anew, before the read. It reports whether a
 // follower has to be told of them.
 func (s *serving) refresh(p *served) bool {
-	role := p.r.standing.Load()
-	if !role.leads || role.epoch != p.epoch {
+	if p.r.standing.Load() != p.role {
 		p.answer.Code = partition.NotLeader
 		return true
 	}
@@ -244,7 +251,7 @@ func (s *serving) park() {
 		}
 		s.unparkOne(p)
 		p.parked = &parked{
-			wake: s.wake, follower: s.follower, epoch: p.epoch,
+			wake: s.wake, follower: s.follower, number: s.number, role: p.role,
 			high: p.answer.HighWatermark, end: p.answer.End,
 		}
 		if s.follower == partition.NoBroker {

@@ -26,6 +26,7 @@ func (n *Node) runClock() {
 				r.flushSoon()
 			}
 		}
+		n.cold.expire(time.Now().Add(-n.cfg.SessionTimeout))
 		if n.takeLater() {
 			n.touch()
 		}
@@ -100,7 +101,7 @@ func (w *workers) close() {
 type Stats struct {
 	Replicas int // partitions of which there is a copy here
 	Leading  int // those that this broker leads
-	Parked   int // requests of followers and readers that wait at those
+	Parked   int // requests of followers and readers that wait at those, or are kept for a cold fetch
 }
 
 // Stats returns the counts of this moment.
