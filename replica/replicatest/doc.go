@@ -16,7 +16,8 @@
 // of the machines, of package replica, and of the functions that node shares. What it
 // has in place of goroutines, sockets and timers are events. A flush takes time, and
 // covers all that was written when it ends. A broker that is not a voter, or whose disk
-// was replaced, follows the voters as the quorum has it.
+// was replaced, follows the voters as the quorum has it. Fetches
+// go in one lane: the cold one is package node's alone.
 //
 // # What is watched
 //
@@ -47,7 +48,7 @@
 //	I32 recovery gives what was flushed, or reports damage; again, it gives the same
 //	I34 no request stays unanswered, no file open
 //
-// Reassignment (I13) and compaction (I33) wait for brokers that do them. A copy that is
+// Nobody here asks for a reassignment (I13), and nobody compacts (I33). A copy that is
 // compacted would be compared by what is left of it: see mirror.
 //
 // # A seed that fails
