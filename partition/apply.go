@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"maps"
 	"slices"
+
+	"github.com/samsalog/samsa/partition/mutate"
 )
 
 // An application is one call of [Table.Apply]: the table, and what has changed.
@@ -172,7 +174,11 @@ func (a *application) changePartition(r ChangePartition) bool {
 		return false
 	}
 	for _, m := range r.Members {
-		if b, ok := a.Broker(m.ID); !ok || b.Epoch != m.Epoch || b.Fenced {
+		b, ok := a.Broker(m.ID)
+		switch {
+		case mutate.On("KIP-903"), mutate.On("fence races ISR"):
+		case mutate.On("KAFKA-19522") && ok && b.Epoch == m.Epoch:
+		case !ok || b.Epoch != m.Epoch || b.Fenced:
 			return false
 		}
 	}

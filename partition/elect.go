@@ -4,6 +4,8 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+
+	"github.com/samsalog/samsa/partition/mutate"
 )
 
 // A Change is what the controller wants of a partition's ISR, and what it knows
@@ -115,7 +117,7 @@ func (s State) elect(minISR int, prefer BrokerID, active func(BrokerID) bool) St
 		candidates = s.ELR
 	}
 	may := func(id BrokerID) bool {
-		return id != NoBroker && active != nil && slices.Contains(candidates, id) && active(id)
+		return id != NoBroker && active != nil && slices.Contains(candidates, id) && (active(id) || mutate.On("KAFKA-19522"))
 	}
 	switch {
 	case may(prefer):
@@ -160,7 +162,9 @@ func (s State) withMinISR(minISR int) State {
 	next := s
 	next.PartitionEpoch++
 	next.LastKnownELR = union(s.ELR, s.LastKnownELR)
-	next.ELR = nil
+	if !mutate.On("KAFKA-16540") {
+		next.ELR = nil
+	}
 	if len(s.ISR) >= s.effective(minISR) {
 		next.LastKnownELR = nil
 	}

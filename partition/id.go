@@ -3,6 +3,7 @@ package partition
 import (
 	"bytes"
 	"cmp"
+	"encoding/binary"
 	"encoding/hex"
 	"fmt"
 
@@ -33,6 +34,21 @@ type PartitionEpoch int32
 type UUID [16]byte
 
 func (u UUID) String() string { return hex.EncodeToString(u[:]) }
+
+// WithLife returns u as the incarnation of the life-th process in a directory, from 1: its
+// last eight bytes count. What a process has sent may arrive after it has died and the
+// next one has registered, and must be told from that one's.
+func (u UUID) WithLife(life uint64) UUID {
+	binary.BigEndian.PutUint64(u[8:], life)
+	return u
+}
+
+// Before reports whether u is of an earlier life of the same directory than other. An
+// incarnation whose lives are not counted is before none.
+func (u UUID) Before(other UUID) bool {
+	life := binary.BigEndian.Uint64(u[8:])
+	return life != 0 && life < binary.BigEndian.Uint64(other[8:])
+}
 
 // A PartitionID is a partition's number within its topic: 0 or more.
 type PartitionID int32

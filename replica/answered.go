@@ -6,14 +6,18 @@ import (
 
 	"github.com/samsalog/samsa/log"
 	"github.com/samsalog/samsa/partition"
+	"github.com/samsalog/samsa/partition/mutate"
 )
 
 // answered takes a leader's answer. The order is part of the protocol: errors, then
 // divergence, which ends it, then records, high watermark, log start.
 func (f *Follower) answered(now time.Time, in Answered) Output {
-	if f.waiting || f.suspended || f.failed != nil || in.Request.Epoch != f.state.Epoch ||
-		in.Request.Fetch != f.end || in.Request.LastEpoch != f.lastEpoch {
+	if f.waiting || f.suspended || f.failed != nil ||
+		in.Request.Epoch != f.state.Epoch && !mutate.On("KIP-320") || in.Request.Fetch != f.end || in.Request.LastEpoch != f.lastEpoch {
 		return Output{} // it answers a question that is no longer asked
+	}
+	if mutate.On("KIP-101") && f.lastEpoch < f.state.Epoch && f.high < f.end {
+		return f.truncate(now, f.high, in.Answer)
 	}
 	switch in.Answer.Code {
 	case partition.OK:
@@ -30,6 +34,10 @@ func (f *Follower) answered(now time.Time, in Answered) Output {
 		return f.restart(in.Answer)
 	default:
 		return Output{Delay: f.wait(now)} // the metadata will settle it
+	}
+	if high := min(in.Answer.HighWatermark, f.end); in.Answer.Diverging && high > f.high && mutate.On("KAFKA-14704") {
+		f.high = high // and the cut comes later
+		return Output{Delay: f.wait(now)}
 	}
 	if in.Answer.Diverging {
 		return f.diverged(now, in)
@@ -114,6 +122,9 @@ func (f *Follower) truncate(now time.Time, cut log.Offset, a FetchAnswer) Output
 	if cut < f.start {
 		return f.restart(a)
 	}
+	if cut == f.end && mutate.On("KAFKA-10706") {
+		return Output{Delay: f.wait(now)}
+	}
 	out := Output{Truncate: &cut, Lossy: cut < f.high}
 	f.waiting = true
 	f.high = min(f.high, cut)
@@ -130,6 +141,8 @@ func (f *Follower) restart(a FetchAnswer) Output {
 		return Output{Fail: f.failed}
 	}
 	f.waiting = true
-	f.high = start // KAFKA-9491
+	if !mutate.On("KAFKA-9491") {
+		f.high = start
+	}
 	return Output{Reset: &start, Removed: a.Removed}
 }

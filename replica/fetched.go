@@ -5,6 +5,7 @@ import (
 
 	"github.com/samsalog/samsa/log"
 	"github.com/samsalog/samsa/partition"
+	"github.com/samsalog/samsa/partition/mutate"
 )
 
 // fetched judges a fetch and notes what it proves. The order of the tests is part
@@ -13,7 +14,7 @@ func (l *Leader) fetched(now time.Time, in Fetched) *FetchVerdict {
 	v := &FetchVerdict{}
 	p := l.follower(in.From)
 	switch {
-	case in.Partition.Epoch < l.state.Epoch:
+	case in.Partition.Epoch < l.state.Epoch && !mutate.On("KIP-320 acks"):
 		v.Code = partition.FencedEpoch
 		return v
 	case in.Partition.Epoch > l.state.Epoch:
@@ -22,7 +23,7 @@ func (l *Leader) fetched(now time.Time, in Fetched) *FetchVerdict {
 	case p == nil:
 		v.Code = partition.UnknownEpoch // the metadata here may be behind
 		return v
-	case in.BrokerEpoch < p.known:
+	case in.BrokerEpoch < p.known && !blind():
 		v.Code = partition.StaleBroker
 		return v
 	case !p.newer(in.BrokerEpoch, in.Sequence):
@@ -33,6 +34,9 @@ func (l *Leader) fetched(now time.Time, in Fetched) *FetchVerdict {
 	l.compare(v, in)
 	if v.Code != partition.OK || v.Diverging {
 		p.forget() // KAFKA-13141: it is about to cut, so what it holds is open
+		if v.Diverging && mutate.On("KAFKA-13141") {
+			p.hold(now, min(in.Partition.Fetch, in.Partition.Ack, l.end), l.end)
+		}
 		return v
 	}
 	v.Read = in.Partition.MaxBytes != 0
@@ -50,7 +54,7 @@ func (l *Leader) compare(v *FetchVerdict, in Fetched) {
 	switch {
 	case fetch < l.start:
 		v.Code = partition.OutOfRange
-	case fetch < l.removed && in.Partition.Removed < l.removed:
+	case TombstonesGone(fetch, in.Partition.Removed, l.removed):
 		// It may hold what a tombstone that it will never see has deleted.
 		v.Code = partition.SnapshotRequired
 	case last == log.NoEpoch:
@@ -60,7 +64,7 @@ func (l *Leader) compare(v *FetchVerdict, in Fetched) {
 		}
 	case !in.Known:
 		v.Code = partition.OutOfRange
-	case in.LogEpoch < last || in.LogEnd < fetch:
+	case in.LogEpoch < last && !mutate.On("KIP-279") || in.LogEnd < fetch:
 		v.Diverging, v.DivergingEpoch, v.DivergingEnd = true, in.LogEpoch, in.LogEnd
 	case fetch > l.end:
 		v.Code = partition.OutOfRange // never from a follower that was served by verdicts

@@ -6,6 +6,7 @@ import (
 
 	"github.com/samsalog/samsa/log"
 	"github.com/samsalog/samsa/partition"
+	"github.com/samsalog/samsa/partition/mutate"
 )
 
 // A FollowerConfig is what a follower begins with. No field has a default.
@@ -116,7 +117,9 @@ func (f *Follower) moved(now time.Time, in Moved) Output {
 	f.start, f.end, f.lastEpoch, f.removed = in.Start, in.End, in.LastEpoch, in.Removed
 	f.flushed = min(in.Flushed, in.End)
 	f.acked = min(f.acked, f.flushed)
-	f.high = min(max(f.high, f.start), f.end)
+	if !mutate.On("KAFKA-9491") {
+		f.high = min(max(f.high, f.start), f.end)
+	}
 	return out
 }
 

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/samsalog/samsa/partition"
+	"github.com/samsalog/samsa/partition/mutate"
 )
 
 // A proposal is a change of the ISR that is under way to the controller.
@@ -79,6 +80,9 @@ func (l *Leader) lags(p *progress, now time.Time) bool {
 // the high watermark is not enough: that of a new leader may be an old one
 // (KAFKA-7128).
 func (l *Leader) joins(p *progress, now time.Time) bool {
+	if mutate.On("KAFKA-7128") {
+		return !p.inISR && p.eligible() && p.ack >= l.high
+	}
 	return !p.inISR && p.eligible() && p.fresh(now, l.lag) && p.ack >= max(l.high, l.begin)
 }
 
@@ -177,7 +181,7 @@ func (l *Leader) meet(peers []Peer) {
 				p.known, p.active = peer.Epoch, peer.Active
 			}
 		}
-		if p.heard && p.broker < p.known {
+		if p.heard && p.broker < p.known && !blind() {
 			p.forget() // its ack is of a former life
 		}
 	}

@@ -6,6 +6,7 @@ import (
 
 	"github.com/samsalog/samsa/log"
 	"github.com/samsalog/samsa/partition"
+	"github.com/samsalog/samsa/partition/mutate"
 )
 
 // unknown stands for an ack that has not been heard in this epoch.
@@ -29,18 +30,21 @@ type progress struct {
 	proposed bool // of the ISR that is proposed
 }
 
+// blind lets back in the time before fetches told the incarnation of their sender.
+func blind() bool { return mutate.On("KIP-903") || mutate.On("KAFKA-15221") }
+
 // counts reports whether the follower is of the maximal ISR.
-func (p *progress) counts() bool { return p.inISR || p.proposed }
+func (p *progress) counts() bool { return p.inISR || p.proposed && !mutate.On("KIP-497") }
 
 // newer reports whether a fetch comes after all that were heard.
 func (p *progress) newer(broker partition.BrokerEpoch, sequence int64) bool {
-	return !p.heard || broker > p.broker || broker == p.broker && sequence > p.sequence
+	return mutate.On("stale ack") || blind() || !p.heard || broker > p.broker || broker == p.broker && sequence > p.sequence
 }
 
 // hear notes which fetch is the newest. What an earlier incarnation held, and when
 // it had caught up, proves nothing about this one.
 func (p *progress) hear(broker partition.BrokerEpoch, sequence int64) {
-	if p.heard && broker != p.broker {
+	if p.heard && broker != p.broker && !blind() {
 		p.forget()
 	}
 	p.heard, p.broker, p.sequence = true, broker, sequence
@@ -75,7 +79,7 @@ func (p *progress) fresh(now time.Time, lag time.Duration) bool {
 // eligible reports whether the follower may stand in the ISR: alive, and heard in
 // the very incarnation that the metadata shows (KIP-903).
 func (p *progress) eligible() bool {
-	return p.active && p.heard && p.ack != unknown && p.broker == p.known
+	return p.active && p.heard && p.ack != unknown && (p.broker == p.known || blind())
 }
 
 // member is how the follower is named in a proposal. For a member of old that has
@@ -83,6 +87,9 @@ func (p *progress) eligible() bool {
 func (p *progress) member() partition.Member {
 	if !p.heard {
 		return partition.Member{ID: p.id, Epoch: partition.UnknownBrokerEpoch}
+	}
+	if mutate.On("KAFKA-15221") {
+		return partition.Member{ID: p.id, Epoch: p.known}
 	}
 	return partition.Member{ID: p.id, Epoch: p.broker}
 }

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/samsalog/samsa/partition"
+	"github.com/samsalog/samsa/partition/mutate"
 )
 
 const (
@@ -45,6 +46,9 @@ func newBallot(s *partition.State, voters []partition.BrokerID) *ballot {
 // the first of them left, so that each has every acknowledged record, but for what
 // it lost; where two are alike the order of preference decides.
 func (b *ballot) winner(p *plan, s *partition.State) (partition.BrokerID, bool) {
+	if mutate.On("all stop at once") {
+		return partition.NoBroker, false
+	}
 	damaged := slices.ContainsFunc(b.votes, func(v vote) bool { return !p.active(v.broker) || v.end.Damaged || v.end.Unusable })
 	if damaged || !b.cast(p.c.table) {
 		return partition.NoBroker, false

@@ -77,6 +77,23 @@ func TestBrokers(t *testing.T) {
 			require.Equal(t, RegisterResponse{Epoch: 8}, k.register(RegisterRequest{Broker: b}))
 		},
 	}, {
+		name: "registration of an earlier life of the directory comes too late",
+		run: func(t *testing.T, k *cluster) {
+			at := func(life uint64) RegisterRequest {
+				b := broker(2, int(life))
+				b.Incarnation = b.Incarnation.WithLife(life)
+				return RegisterRequest{Broker: b}
+			}
+			require.Equal(t, RegisterResponse{Epoch: 7}, k.register(at(2)))
+			require.Equal(t, RegisterResponse{Code: partition.StaleBroker}, k.register(at(1)))
+			require.Equal(t, RegisterResponse{Epoch: 7}, k.register(at(2)), "the same again")
+			require.Equal(t, RegisterResponse{Epoch: 8}, k.register(at(3)))
+			b := at(1)
+			b.Broker.Directory = uuid(999)
+			k.kill(2)
+			require.Equal(t, partition.OK, k.register(b).(RegisterResponse).Code, "another directory counts anew")
+		},
+	}, {
 		name: "registration without an id, directory or incarnation is malformed",
 		run: func(t *testing.T, k *cluster) {
 			for _, b := range []partition.Broker{

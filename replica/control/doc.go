@@ -29,7 +29,8 @@
 //	    longer wants to be fenced.
 //	C5  A registration from the same directory supersedes the incarnation before it.
 //	    From another directory it must wait until that one is fenced, and
-//	    all that it held is suspect. The same incarnation again is a retry.
+//	    all that it held is suspect. The same incarnation again is a retry, and one
+//	    of an earlier life of the directory is refused: its process is dead.
 //	C6  A suspect replica leaves ISR and ELR in the entry of its registration.
 //	C7  An ISR proposal counts only from the partition's leader, in its
 //	    epoch, based on the present partition epoch, with every member active

@@ -11,7 +11,8 @@ type (
 	// RegisterRequest asks for a broker epoch. Broker.Epoch, Fenced and Stopping are
 	// the controller's to say, and do not travel. What makes a partition suspect must be
 	// remembered until a registration that names it has been answered: a broker that
-	// dies before that finds nothing amiss the next time.
+	// dies before that finds nothing amiss the next time. Broker.Incarnation counts the
+	// lives of the directory; see [partition.UUID.WithLife].
 	RegisterRequest struct {
 		Broker    partition.Broker
 		PrevEpoch partition.BrokerEpoch // from the mark of a clean stop; 0: there is none
@@ -19,7 +20,8 @@ type (
 	}
 
 	// RegisterResponse: with OK, the broker epoch. DuplicateBroker: another
-	// directory holds the id and is not fenced; try again.
+	// directory holds the id and is not fenced; try again. StaleBroker: a later life of
+	// the same directory is registered.
 	RegisterResponse struct {
 		Code       partition.Code
 		Epoch      partition.BrokerEpoch

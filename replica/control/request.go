@@ -4,6 +4,7 @@ import (
 	"slices"
 
 	"github.com/samsalog/samsa/partition"
+	"github.com/samsalog/samsa/partition/mutate"
 	"github.com/samsalog/samsa/replica"
 )
 
@@ -41,6 +42,8 @@ func (r *register) judge(p *plan) (Reply, bool) {
 	switch {
 	case known && old.Incarnation == b.Incarnation:
 		return Reply{r.in.Token, RegisterResponse{Epoch: old.Epoch}}, true
+	case known && old.Directory == b.Directory && b.Incarnation.Before(old.Incarnation):
+		return r.answer(partition.StaleBroker), true // its process is dead, and this came late
 	case p.changing(b.ID) || p.full():
 		return Reply{}, false
 	case known && !old.Fenced && old.Directory != b.Directory:
@@ -78,7 +81,7 @@ func (r *register) suspect(p *plan, old partition.Broker) []partition.ID {
 			continue
 		}
 		topic, _ := p.c.table.TopicByID(id.Topic)
-		if wiped || named[id] || !clean && topic.Config.Durability != partition.Synced {
+		if wiped || named[id] || !clean && mutate.On("all stop at once") || !clean && topic.Config.Durability != partition.Synced {
 			suspect = append(suspect, id)
 		}
 	}
@@ -272,6 +275,9 @@ func eligible(t *partition.Table, s *partition.State, m partition.Member) bool {
 	b, ok := t.Broker(m.ID)
 	if !ok || b.Fenced || b.Stopping && !slices.Contains(s.ISR, m.ID) {
 		return false // one that stops stays where it is needed, and joins nothing
+	}
+	if mutate.On("KIP-903") || mutate.On("fence races ISR") {
+		return true
 	}
 	return b.Epoch == m.Epoch || m.Epoch == partition.UnknownBrokerEpoch && slices.Contains(s.ISR, m.ID)
 }

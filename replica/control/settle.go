@@ -6,6 +6,7 @@ import (
 
 	"github.com/samsalog/samsa/log"
 	"github.com/samsalog/samsa/partition"
+	"github.com/samsalog/samsa/partition/mutate"
 )
 
 func offsetOf(e partition.BrokerEpoch) log.Offset { return log.Offset(e) }
@@ -41,7 +42,11 @@ func (c *Controller) stands(b partition.BrokerID) bool {
 // repair takes inactive brokers out of the ISR and elects a leader where one is
 // missing or has gone (rules C1 to C3).
 func (p *plan) repair(id partition.ID, s *partition.State) {
-	if p.change(id, s, partition.Change{ISR: p.fit(s.ISR)}) {
+	isr := p.fit(s.ISR)
+	if mutate.On("no rescan") {
+		isr = s.ISR
+	}
+	if p.change(id, s, partition.Change{ISR: isr}) {
 		return
 	}
 	b := p.c.ballots[id]

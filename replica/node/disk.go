@@ -9,6 +9,7 @@ import (
 
 	"github.com/samsalog/samsa/log"
 	"github.com/samsalog/samsa/partition"
+	"github.com/samsalog/samsa/replica"
 	"github.com/samsalog/samsa/transport/wire"
 )
 
@@ -18,6 +19,9 @@ import (
 //	             A line of text on who has it, or nothing. Never removed.
 //	broker       who keeps this directory: version 1, broker id int32, directory id
 //	             16 bytes. Written once, when the directory is made.
+//	lives        how many processes have opened the directory: version 1, uint64. Counted
+//	             before a process registers, so that its registration is known from a late
+//	             one of its predecessor.
 //	clean        the clean mark: version 1, broker epoch int64. Written at the end of
 //	             a clean stop; removed, durably, before anything else is written.
 //
@@ -34,6 +38,8 @@ import (
 const (
 	brokerFile    = "broker"
 	brokerMagic   = 0x53424B52 // "SBKR"
+	livesFile     = "lives"
+	livesMagic    = 0x534C4956 // "SLIV"
 	cleanFile     = "clean"
 	cleanMagic    = 0x53434C4E // "SCLN"
 	partitionFile = "partition"
@@ -79,6 +85,28 @@ func identify(fsys log.FS, dir string, self partition.BrokerID, fresh partition.
 		return partition.UUID{}, fmt.Errorf("node: directory %s is broker %d's, not broker %d's", dir, owner, self)
 	}
 	return directory, nil
+}
+
+// countLife counts one more process that opens the directory, durably, and returns the
+// count.
+func countLife(fsys log.FS, dir string) (uint64, error) {
+	name := filepath.Join(dir, livesFile)
+	var lives uint64
+	b, err := log.ReadFile(fsys, name, livesMagic, fileVersion)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+	case err != nil:
+		return 0, fmt.Errorf("node: %s: %w", name, err)
+	default:
+		r := wire.NewReader(b)
+		lives = uint64(r.Int64())
+		if err := r.Done(); err != nil {
+			return 0, fmt.Errorf("node: %s: %w", name, err)
+		}
+	}
+	w := wire.NewWriter(nil)
+	w.Int64(int64(lives + 1))
+	return lives + 1, log.WriteFile(fsys, name, livesMagic, fileVersion, w.Bytes())
 }
 
 // takeCleanMark returns the broker epoch of the clean stop before, or 0, and
@@ -152,7 +180,7 @@ func (n *Node) openFound(clean bool) error {
 			return fmt.Errorf("node: open %s: %w", name, err)
 		default:
 			f.log = opened
-			f.suspect = recovery.Lost || !clean && l.topic.Durability != partition.Synced
+			f.suspect = replica.Suspect(l.topic.Durability, recovery.Lost, clean)
 		}
 		n.found[l.id] = f
 	}

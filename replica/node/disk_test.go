@@ -42,11 +42,13 @@ func TestFilesKeepTheirBytes(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, partition.UUID{0: 0xAB, 15: 0xCD}, directory)
 	require.NoError(t, writeCleanMark(fsys, "data", 0x1122))
+	_, err = countLife(fsys, "data")
+	require.NoError(t, err)
 	id := partition.ID{Topic: partition.UUID{0: 1, 15: 2}, Partition: 3}
 	topic := partition.TopicConfig{Name: "rides", Durability: partition.Replicated, SegmentBytes: 1 << 26, MaxBatchBytes: 1 << 20}
 	require.NoError(t, writePartition(fsys, "data", label{id, topic, true}))
 
-	for _, name := range []string{"broker", "clean", "partition"} {
+	for _, name := range []string{"broker", "lives", "clean", "partition"} {
 		require.Equal(t, golden(t, name+"-1"), contents(t, fsys, filepath.Join("data", name)), name)
 	}
 	got, err := readPartition(fsys, "data")
@@ -84,6 +86,24 @@ func TestADirectoryIsOneBrokersForGood(t *testing.T) {
 	require.NoError(t, log.WriteFile(fsys, "a/b/data/broker", brokerMagic, fileVersion+1, nil))
 	_, err = identify(fsys, "a/b/data", 7, partition.UUID{2})
 	require.ErrorIs(t, err, log.ErrNewer)
+}
+
+// Each process that opens a directory is known from those before it, whatever became
+// of them.
+func TestLivesOfADirectoryAreCounted(t *testing.T) {
+	fsys := log.NewMemFS()
+	require.NoError(t, fsys.MkdirAll("data"))
+	for life := uint64(1); life < 4; life++ {
+		got, err := countLife(fsys, "data")
+		require.NoError(t, err)
+		require.Equal(t, life, got)
+		now, next := partition.UUID{9}.WithLife(got), partition.UUID{1}.WithLife(got+1)
+		require.True(t, now.Before(next) && !next.Before(now) && !now.Before(now))
+		require.False(t, partition.UUID{1}.Before(now) || now.Before(partition.UUID{1}), "not counted")
+	}
+	require.NoError(t, log.WriteFile(fsys, "data/lives", livesMagic, fileVersion, []byte("short")))
+	_, err := countLife(fsys, "data")
+	require.ErrorContains(t, err, "lives")
 }
 
 func TestTheCleanMarkIsTakenOnce(t *testing.T) {

@@ -165,7 +165,7 @@ func TestRolesFollowTheNewestState(t *testing.T) {
 		assign := func(edit func(*partition.State)) *role {
 			s := st
 			edit(&s)
-			o := &assignOp{state: &s, minISR: 1, self: n.Epoch(), registered: true, done: make(chan struct{})}
+			o := &assignOp{Assignment: replica.Assignment{State: &s, MinISR: 1, Self: n.Epoch(), Registered: true}, done: make(chan struct{})}
 			r.do(o)
 			<-o.done
 			return r.standing.Load()

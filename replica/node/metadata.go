@@ -141,37 +141,19 @@ func (n *Node) moved() {
 // assign brings one replica up to date with the table.
 func (n *Node) assign(id partition.ID) {
 	n.mu.RLock()
-	st, known := n.table.Partition(id)
+	a, mine := replica.Assign(n.table, id, n.self, n.Epoch())
 	topic, _ := n.table.TopicByID(id.Topic)
-	self, _ := n.table.Broker(n.self)
-	o := &assignOp{state: st, done: make(chan struct{})}
-	if known {
-		o.minISR = n.table.MinISR(id)
-		for _, p := range st.Replicas {
-			if p == n.self {
-				continue
-			}
-			b, ok := n.table.Broker(p)
-			o.peers = append(o.peers, replica.Peer{ID: p, Epoch: b.Epoch, Active: ok && !b.Fenced && !b.Stopping})
-		}
-	}
 	r := n.replicas[id]
 	n.mu.RUnlock()
-	if !known || !slices.Contains(st.Replicas, n.self) {
+	if !mine {
 		if n.isGone(id) {
 			n.remove(id)
 		}
 		return
 	}
-	// What the table says of an earlier incarnation gives this one no right to lead.
-	// Nor may it follow: until its own registration is applied the table may name a
-	// leader of before what this log holds, which would have it cut.
-	if o.registered = n.Epoch() != 0 && self.Epoch == n.Epoch(); o.registered && !self.Fenced {
-		o.self = self.Epoch
-	}
-	inISR := slices.Contains(st.ISR, n.self)
+	inISR := slices.Contains(a.State.ISR, n.self)
 	if r == nil {
-		if !o.registered && !n.has(id) {
+		if !a.Registered && !n.has(id) {
 			return // whether a new copy is complete only its registration tells
 		}
 		var err error
@@ -184,12 +166,13 @@ func (n *Node) assign(id partition.ID) {
 		n.mu.Unlock()
 	}
 	r.compacted.Store(topic.Config.Compact)
-	if r.behind.Load() && o.registered && inISR {
+	if r.behind.Load() && a.Registered && inISR {
 		if err := n.arrived(r); err != nil {
 			n.Fail(err)
 			return
 		}
 	}
+	o := &assignOp{Assignment: a, done: make(chan struct{})}
 	r.do(o)
 	<-o.done
 }

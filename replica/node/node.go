@@ -63,7 +63,7 @@ type Config struct {
 	InMemory    bool           // the FS is memory: topics get bounds by default
 	Voters      []quorum.Voter // empty: a broker alone
 	VoterOnly   bool           // it gets no copies of partitions
-	Incarnation partition.UUID // new at each start
+	Incarnation partition.UUID // new at each start; Open has the directory's lives counted in it
 	Fresh       partition.UUID // the directory's id if it is new
 
 	HeartbeatInterval time.Duration
@@ -164,6 +164,11 @@ func (n *Node) readDir() error {
 	if n.directory, err = identify(n.cfg.FS, n.cfg.Dir, n.self, n.cfg.Fresh); err != nil {
 		return err
 	}
+	life, err := countLife(n.cfg.FS, n.cfg.Dir)
+	if err != nil {
+		return err
+	}
+	n.cfg.Incarnation = n.cfg.Incarnation.WithLife(life)
 	if n.cleanEpoch, err = takeCleanMark(n.cfg.FS, n.cfg.Dir); err != nil {
 		return err
 	}

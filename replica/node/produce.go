@@ -163,15 +163,10 @@ func (o *produceOp) perform(r *Replica, now time.Time) { o.appended <- o.append(
 
 // append refuses with a code of which the outcome is known, but for StorageFailed.
 func (o *produceOp) append(r *Replica, now time.Time) partition.Code {
-	switch {
-	case r.leader == nil:
+	if r.leader == nil {
 		return partition.NotLeader // or its disk has failed
-	case o.epoch != log.NoEpoch && o.epoch < r.leader.Epoch():
-		return partition.FencedEpoch
-	case o.epoch > r.leader.Epoch():
-		return partition.UnknownEpoch
 	}
-	if code := r.leader.CanAppend(o.acks); code != partition.OK {
+	if code := r.leader.Admit(o.epoch, o.acks); code != partition.OK {
 		return code
 	}
 	o.epoch = r.leader.Epoch()

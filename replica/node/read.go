@@ -39,16 +39,8 @@ func (n *Node) admit(ctx context.Context, p partition.ReadPartition) served {
 	high := r.highWatermark()
 	s.r, s.role = r, role
 	s.answer.HighWatermark, s.answer.Start, s.answer.End = high, r.log.Start(), r.log.End()
-	switch {
-	case p.From < s.answer.Start, p.From > s.answer.End:
-		s.answer.Code = partition.OutOfRange
-	case p.From > high && high >= role.begin:
-		// Once the leader knows its high watermark nothing above it was ever read,
-		// so the asker comes from a history that is gone.
-		s.answer.Code = partition.OutOfRange
-	default:
-		s.read = true
-	}
+	s.answer.Code = replica.Readable(p.From, s.answer.Start, high, s.answer.End, role.begin)
+	s.read = s.answer.Code == partition.OK
 	return s
 }
 

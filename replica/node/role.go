@@ -9,16 +9,10 @@ import (
 	"github.com/samsalog/samsa/replica"
 )
 
-// assignOp tells a replica what the newest metadata says of it. Several changes
-// may have been merged into one, so it compares ends and never steps.
+// assignOp tells a replica what the newest metadata says of it.
 type assignOp struct {
-	state  *partition.State
-	minISR int
-	peers  []replica.Peer
-	self   partition.BrokerEpoch // this broker's own epoch; 0 while it may not lead
-	done   chan struct{}
-
-	registered bool // it may follow: this incarnation's registration is applied
+	replica.Assignment
+	done chan struct{}
 }
 
 func (o *assignOp) perform(r *Replica, now time.Time) {
@@ -26,29 +20,27 @@ func (o *assignOp) perform(r *Replica, now time.Time) {
 	if r.lost.Load() {
 		return
 	}
-	was := r.state
-	if was != nil && o.state.PartitionEpoch < was.PartitionEpoch {
-		return // an older image never overwrites
-	}
-	leads := o.state.Leader == r.node.self && o.self != 0
-	follows := o.registered && o.state.Leader != partition.NoBroker && o.state.Leader != r.node.self
-	same := was != nil && was.Epoch == o.state.Epoch && was.Leader == o.state.Leader
-	switch {
-	case same && leads && r.leader != nil, same && follows && r.follower != nil:
-		r.state = o.state
-		r.step(now, replica.Changed{State: *o.state, MinISR: o.minISR, Peers: o.peers})
+	turn := o.Turn(r.node.self, r.state, r.leader != nil, r.follower != nil)
+	switch turn {
+	case replica.Ignore:
 		return
-	case same && !leads && !follows && r.leader == nil && r.follower == nil:
-		r.state = o.state
+	case replica.Stay:
+		r.state = o.State
 		return
+	case replica.Update:
+		r.state = o.State
+		r.step(now, replica.Changed{State: *o.State, MinISR: o.MinISR, Peers: o.Peers})
+		return
+	case replica.Rest, replica.Lead, replica.Follow:
 	}
 	r.leave(partition.Resigned)
-	r.state = o.state
-	switch {
-	case leads:
+	r.state = o.State
+	switch turn {
+	case replica.Lead:
 		r.lead(now, o)
-	case follows:
+	case replica.Follow:
 		r.follow(now)
+	default:
 	}
 	r.publish()
 }
@@ -64,7 +56,7 @@ func (r *Replica) publish() {
 }
 
 func (r *Replica) lead(now time.Time, o *assignOp) {
-	switch err := r.log.BeginEpoch(o.state.Epoch); {
+	switch err := r.log.BeginEpoch(o.State.Epoch); {
 	case errors.Is(err, log.ErrOutOfOrder):
 		// The log is of a history that the metadata has not: it concerns this copy alone.
 		r.node.logger.Error("replica cannot lead", "partition", r.name(), "error", err)
@@ -76,12 +68,12 @@ func (r *Replica) lead(now time.Time, o *assignOp) {
 	r.leader = replica.NewLeader(now, replica.LeaderConfig{
 		ID:            r.id,
 		Self:          r.node.self,
-		SelfEpoch:     o.self,
-		MinISR:        o.minISR,
+		SelfEpoch:     o.Self,
+		MinISR:        o.MinISR,
 		Synced:        r.topic.Durability == partition.Synced,
 		Lag:           r.node.cfg.ReplicaLag,
-		State:         *o.state,
-		Peers:         o.peers,
+		State:         *o.State,
+		Peers:         o.Peers,
 		Start:         r.log.Start(),
 		Removed:       r.log.RemovedBelow(),
 		End:           r.log.End(),
@@ -94,7 +86,7 @@ func (r *Replica) lead(now time.Time, o *assignOp) {
 		r.flushInTurn()
 	}
 	r.step(now, replica.Flushed{End: r.log.Flushed()})
-	if o.state.Recovering {
+	if o.State.Recovering {
 		r.step(now, replica.Tick{}) // it reports that it leads
 	}
 }

@@ -100,13 +100,7 @@ func (o *fetchedOp) perform(r *Replica, now time.Time) {
 		return
 	}
 	if r.leader == nil {
-		// The asker may know more than this broker does, or less.
-		switch {
-		case o.part.Epoch > r.state.Epoch:
-			o.answer.Code = partition.UnknownEpoch
-		case o.part.Epoch < r.state.Epoch:
-			o.answer.Code = partition.FencedEpoch
-		}
+		o.answer = replica.NotLeading(r.state.Epoch, o.part)
 		return
 	}
 	e, end, known := r.log.EndOf(o.part.LastEpoch)
@@ -118,11 +112,7 @@ func (o *fetchedOp) perform(r *Replica, now time.Time) {
 	if v == nil {
 		return
 	}
-	o.answer = replica.FetchAnswer{
-		ID: r.id, Code: v.Code,
-		Diverging: v.Diverging, DivergingEpoch: v.DivergingEpoch, DivergingEnd: v.DivergingEnd,
-		HighWatermark: v.HighWatermark, Start: v.Start, End: v.End, Removed: v.Removed,
-	}
+	o.answer = v.Answer(r.id)
 	o.read, o.stale, o.news = v.Read, v.Stale, v.News
 	if o.part.MaxBytes != 0 && (v.Read || v.Diverging) {
 		r.unparkOlder(o.req.From, numberOf(o.req))
@@ -233,7 +223,7 @@ func (s *serving) gather(again bool) (data [][]byte, bytes int, told bool) {
 // it has not seen, because of a compaction that has come since the leader judged it.
 func (s *serving) tombstonesGone(p *served) bool {
 	removed := p.r.log.RemovedBelow()
-	if s.follower == partition.NoBroker || p.from >= removed || p.removed >= removed {
+	if s.follower == partition.NoBroker || !replica.TombstonesGone(p.from, p.removed, removed) {
 		return false
 	}
 	p.answer.Code, p.answer.Removed = partition.SnapshotRequired, removed

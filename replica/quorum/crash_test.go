@@ -281,3 +281,26 @@ func TestFailedSyncTakesTheVoterOffline(t *testing.T) {
 		m.stopAll(2, 3)
 	})
 }
+
+// A process dies, or its disk fails, between the rename of its state and the sync of
+// that. The next one goes on from there, and must not build on what the power can take.
+func TestAStateThatWasNotSyncedIsSyncedBeforeItCounts(t *testing.T) {
+	disk := logtest.NewDisk(log.NewMemFS())
+	s := formedStorage(t, disk)
+	require.NoError(t, s.save(hardState(2, 0, 0), []*pb.Entry{entry(1, 2, "a")}))
+	disk.FailNth(logtest.SyncDir, 1, errors.New("broken"))
+	require.Error(t, s.save(hardState(3, 2, 0), nil))
+	disk.Fail(errors.New("dead"))
+	disk.Revive()
+
+	s, err := openStorage(storageConfig(disk))
+	require.NoError(t, err)
+	require.EqualValues(t, 3, s.kept.Term)
+	require.NoError(t, s.save(hardState(3, 2, 0), []*pb.Entry{entry(2, 3, "b")}), "the term and the vote are there already")
+	require.NoError(t, disk.PowerFail(nil))
+	s, err = openStorage(storageConfig(disk))
+	require.NoError(t, err)
+	require.EqualValues(t, 3, s.kept.Term)
+	require.EqualValues(t, 2, s.kept.Vote)
+	require.NoError(t, s.close())
+}

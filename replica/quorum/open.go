@@ -77,6 +77,12 @@ func (s *storage) readState(cfg Config) error {
 	if !k.holds(k.Self, k.Directory) && !k.Joined {
 		return &CorruptError{Reason: stateName + " lists voters without this one"}
 	}
+	// A process that died while it wrote may have left a name that only it and this one
+	// have seen, and that the power could take: what is promised from here on would rest
+	// on a promise that is gone.
+	if err := s.fs.SyncDir(s.dir); err != nil {
+		return fmt.Errorf("quorum: sync %s: %w", s.dir, err)
+	}
 	s.kept = k
 	return nil
 }

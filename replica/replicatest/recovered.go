@@ -1,0 +1,91 @@
+package replicatest
+
+import (
+	"github.com/samsalog/samsa/log"
+	"github.com/samsalog/samsa/partition"
+)
+
+// opened holds what a log's recovery found against what its disk had been given (I32),
+// and takes it for what is there.
+func (o *observer) opened(b *broker, id partition.ID, l *log.Log, damage error, r log.Recovery) {
+	m := b.mirrors[id]
+	if m == nil {
+		m = &mirror{b: b, part: o.part(id)}
+		b.mirrors[id] = m
+	}
+	m.part.dirty = true
+	if damage != nil {
+		if !m.flipped {
+			o.w.fail("I32", "broker %d: %s is damaged: %v", b.id, m.part.name, damage)
+		}
+		m.damaged, m.lost = true, true
+		return
+	}
+	old := *m
+	needed := old.flushed
+	if old.cutting != nil {
+		needed = min(needed, *old.cutting)
+	}
+	if l.End() < needed && !old.resets && (!old.flipped || !r.Lost) {
+		o.w.fail("I32", "broker %d: %s ends at %d after recovery; %d was flushed (lost: %t)", b.id, m.part.name, l.End(), needed, r.Lost)
+		return
+	}
+	m.marks, m.matched, m.start = nil, 0, l.Start()
+	for at := l.Start(); at < l.End(); {
+		data, err := l.Read(at, l.End(), 64<<10)
+		if err != nil || len(data) == 0 {
+			if !old.flipped {
+				o.w.fail("I32", "broker %d: %s cannot be read at %d after recovery: %v", b.id, m.part.name, at, err)
+			}
+			*m = old // the flipped bit hides the rest, which is there
+			m.truncate(l.End())
+			m.trim(l.Start())
+			return
+		}
+		for len(data) > 0 {
+			var batch log.Batch
+			if batch, data, err = log.SplitBatch(data); err != nil {
+				break
+			}
+			o.returns(b, &old, batch)
+			m.add(batch)
+			at = batch.Next()
+		}
+	}
+	o.epochsFit(b, m, l)
+	if l.End() < old.end() && (!m.part.synced || old.flipped) {
+		m.lost = true
+	}
+	m.flushed = l.Flushed()
+	m.cutting, m.resets = nil, false
+	m.flipped = false // all of it can be read: the bit was where nothing is, or is cut
+}
+
+// returns checks that a batch found by recovery is what was last written there. What
+// was on its way when the process died may be there, behind the rest.
+func (o *observer) returns(b *broker, old *mirror, batch log.Batch) {
+	if old.resets || batch.First() >= old.end() {
+		return
+	}
+	for i := len(old.marks) - 1; i >= 0; i-- {
+		k := &old.marks[i]
+		if k.first > batch.First() {
+			continue
+		}
+		if k.first != batch.First() || k.next != batch.Next() || k.epoch != batch.Epoch() || k.sum != sumOf(batch) {
+			o.w.fail("I32", "broker %d: recovery of %s finds at %d another batch than was written last", b.id, old.part.name, batch.First())
+		}
+		return
+	}
+}
+
+// epochsFit holds a log's history of epochs against its batches (I6).
+func (o *observer) epochsFit(b *broker, m *mirror, l *log.Log) {
+	for i := range m.marks {
+		k := &m.marks[i]
+		if e, ok := l.EpochAt(k.first); !ok || e != k.epoch {
+			o.w.fail("I6", "broker %d: offset %d of %s is of epoch %d, and its history says %d", b.id, k.first, m.part.name, k.epoch, e)
+			return
+		}
+	}
+}

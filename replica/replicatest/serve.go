@@ -1,0 +1,260 @@
+package replicatest
+
+import (
+	"slices"
+	"time"
+
+	"github.com/samsalog/samsa/log"
+	"github.com/samsalog/samsa/partition"
+	"github.com/samsalog/samsa/replica"
+	"github.com/samsalog/samsa/replica/node"
+)
+
+// serveFetch answers a follower's fetch.
+func (p *process) serveFetch(req replica.FetchRequest, answer func(*fetchAnswer)) {
+	if b, ok := p.table.Broker(req.From); ok && req.BrokerEpoch < b.Epoch {
+		answer(&fetchAnswer{resp: replica.FetchResponse{Code: partition.StaleBroker}})
+		return
+	}
+	// It waits, for a moment, for the roles that the follower has heard of before.
+	p.await(newsPatience, func(last bool) bool {
+		for _, part := range req.Partitions {
+			if c := p.copy(part.ID); (c == nil || c.role.epoch < part.Epoch) && !last {
+				return false
+			}
+		}
+		p.w.at(0, p.b, disk, "fetches", func() { p.fetches(req, answer) })
+		return true
+	})
+}
+
+func (p *process) fetches(req replica.FetchRequest, answer func(*fetchAnswer)) {
+	s := &serving{p: p, follower: req.From, budget: int(req.MaxBytes), least: int(req.MinBytes), limit: time.Duration(req.MaxWaitMs) * time.Millisecond}
+	s.answer = func() { answer(s.fetchAnswer()) }
+	ackOnly := true
+	for _, part := range req.Partitions {
+		s.parts = append(s.parts, p.fetched(req, part))
+		ackOnly = ackOnly && part.MaxBytes == 0
+	}
+	if ackOnly {
+		s.end()
+		return
+	}
+	s.begin()
+}
+
+// fetched hands one partition's part of a fetch to its leader machine.
+func (p *process) fetched(req replica.FetchRequest, part replica.FetchPartition) served {
+	s := served{from: part.Fetch, max: int(part.MaxBytes), epoch: part.Epoch, removed: part.Removed, answer: replica.FetchAnswer{ID: part.ID, Code: partition.UnknownPartition}}
+	c := p.copy(part.ID)
+	if c == nil {
+		return s
+	}
+	s.c = c
+	s.answer.Code = partition.NotLeader
+	switch {
+	case c.state == nil:
+	case c.leader == nil:
+		s.answer = replica.NotLeading(c.state.Epoch, part)
+	default:
+		e, end, known := c.log.EndOf(part.LastEpoch)
+		v := c.step(replica.Fetched{
+			From: req.From, BrokerEpoch: req.BrokerEpoch, Sequence: req.Sequence, Partition: part,
+			LogEpoch: e, LogEnd: end, Known: known,
+		}).Fetch
+		c.settle()
+		if v == nil {
+			return s
+		}
+		s.answer = v.Answer(c.id)
+		s.read, s.stale, s.news = v.Read && part.MaxBytes > 0, v.Stale, v.News
+	}
+	return s
+}
+
+// A served is one partition of a request that is being answered.
+type served struct {
+	c           *copyOf
+	epoch       log.Epoch
+	from        log.Offset
+	max         int
+	removed     log.Offset // below which tombstones may be missing from a follower's log
+	read        bool
+	stale, news bool
+	answer      replica.FetchAnswer
+}
+
+func (s *served) settled() bool {
+	return s.answer.Code != partition.OK || s.answer.Diverging || s.stale
+}
+
+// A serving is one request of a follower, or of a reader, under way.
+type serving struct {
+	p        *process
+	follower partition.BrokerID // NoBroker: a reader
+	parts    []served
+	budget   int
+	least    int
+	limit    time.Duration
+	data     [][]byte
+	entries  []*parked
+	ringing  bool
+	over     bool
+	answer   func()
+}
+
+// begin gathers what there is, and parks while that is nothing.
+func (s *serving) begin() {
+	s.least = min(max(s.least, 1), max(s.budget, 1))
+	if s.gather(false) || s.limit <= 0 {
+		s.end()
+		return
+	}
+	s.park()
+	s.p.w.atUnless(&s.over, s.limit, s.p.b, disk, "wait over", func() {
+		s.gather(true)
+		s.end()
+	})
+}
+
+// ring wakes a parked request, once for all that has come.
+func (s *serving) ring() {
+	if s.ringing || s.over {
+		return
+	}
+	s.ringing = true
+	s.p.w.at(0, s.p.b, disk, "woken", func() {
+		s.ringing = false
+		switch {
+		case s.over:
+		case s.gather(true):
+			s.end()
+		default:
+			s.park()
+		}
+	})
+}
+
+func (s *serving) end() {
+	if s.over {
+		return
+	}
+	s.over = true
+	s.unpark()
+	s.answer()
+}
+
+// gather reads what the asker may have. It reports whether that is enough to answer.
+func (s *serving) gather(again bool) bool {
+	s.data = make([][]byte, len(s.parts))
+	bytes, told := 0, false
+	for i := range s.parts {
+		p := &s.parts[i]
+		if again && p.c != nil && !p.settled() {
+			told = s.refresh(p) || told
+		}
+		told = told || p.settled() || p.news
+		if p.settled() || !p.read || bytes >= s.budget && bytes > 0 {
+			continue
+		}
+		upTo := p.answer.End
+		if s.follower == partition.NoBroker {
+			upTo = p.answer.HighWatermark
+		}
+		if p.from >= upTo {
+			continue
+		}
+		b, err := p.c.log.Read(p.from, upTo, min(p.max, max(s.budget-bytes, 1)))
+		if err != nil {
+			p.answer.Code = node.ReadCode(err)
+			if r := p.c.role; !r.leads || r.epoch != p.epoch {
+				p.answer.Code = partition.NotLeader
+			}
+			s.p.w.watch.unreadable(p.c, p.from, err)
+			told = true
+			continue
+		}
+		if removed := p.c.log.RemovedBelow(); s.follower != partition.NoBroker && replica.TombstonesGone(p.from, p.removed, removed) {
+			p.answer.Code, p.answer.Removed = partition.SnapshotRequired, removed
+			told = true
+			continue
+		}
+		s.data[i] = b
+		bytes += len(b)
+	}
+	return told || bytes >= s.least
+}
+
+// refresh takes the snapshots anew, before the read.
+func (s *serving) refresh(p *served) bool {
+	if r := p.c.role; !r.leads || r.epoch != p.epoch {
+		p.answer.Code = partition.NotLeader
+		return true
+	}
+	moved := p.c.high > p.answer.HighWatermark
+	p.answer.HighWatermark, p.answer.End, p.answer.Start = p.c.high, p.c.log.End(), p.c.log.Start()
+	return moved && s.follower != partition.NoBroker
+}
+
+// A parked entry is one request that waits at one partition.
+type parked struct {
+	s         *serving
+	c         *copyOf
+	epoch     log.Epoch
+	high, end log.Offset
+}
+
+func (p *parked) ripe() bool {
+	if r := p.c.role; !r.leads || r.epoch != p.epoch {
+		return true
+	}
+	return p.c.high > p.high || p.s.follower != partition.NoBroker && p.c.log.End() > p.end
+}
+
+func (s *serving) park() {
+	s.unpark()
+	for i := range s.parts {
+		p := &s.parts[i]
+		if p.c == nil || p.settled() || !p.read {
+			continue
+		}
+		e := &parked{s: s, c: p.c, epoch: p.epoch, high: p.answer.HighWatermark, end: p.answer.End}
+		if s.follower == partition.NoBroker {
+			e.high = max(e.high, p.from)
+		} else {
+			e.end = max(e.end, p.from)
+			// A follower has one entry at a partition: a newer one takes the older one's place.
+			p.c.parked = slices.DeleteFunc(p.c.parked, func(q *parked) bool { return q.s.follower == s.follower })
+		}
+		p.c.parked = append(p.c.parked, e)
+		s.entries = append(s.entries, e)
+		if e.ripe() {
+			s.ring()
+		}
+	}
+}
+
+func (s *serving) unpark() {
+	for _, e := range s.entries {
+		e.c.parked = slices.DeleteFunc(e.c.parked, func(q *parked) bool { return q == e })
+	}
+	s.entries = nil
+}
+
+func (c *copyOf) wakeParked() {
+	c.parked = slices.DeleteFunc(c.parked, func(p *parked) bool {
+		ripe := p.ripe()
+		if ripe {
+			p.s.ring()
+		}
+		return ripe
+	})
+}
+
+func (s *serving) fetchAnswer() *fetchAnswer {
+	a := &fetchAnswer{data: s.data}
+	for i := range s.parts {
+		a.resp.Partitions = append(a.resp.Partitions, s.parts[i].answer)
+	}
+	return a
+}

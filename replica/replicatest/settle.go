@@ -1,0 +1,258 @@
+package replicatest
+
+import (
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/samsalog/samsa/log"
+	"github.com/samsalog/samsa/partition"
+)
+
+// settleTime is how long a cluster may take to come back once all faults have ended.
+const settleTime = 30 * time.Second
+
+// settleEvents bounds what may happen meanwhile: a loop that takes no time is none.
+const settleEvents = 300_000
+
+// settle ends all faults, and demands that everything comes back by itself (I15). Then
+// it looks at everything once, and stops the brokers in order.
+func (w *World) settle() {
+	w.note("calm", 0, 0, 0)
+	w.calm = true
+	w.links.heal()
+	for _, b := range w.brokers {
+		b.calm()
+		b.skew = 0
+		b.disk.Revive()
+		if b.flipped && w.wipe(b) {
+			w.tell("the disk of broker %d is replaced", b.id)
+		}
+	}
+	w.faults.skew = 0
+	if !w.until(settleTime, w.converged) {
+		w.failI15()
+		return
+	}
+	for _, c := range w.clients[:min(1, len(w.clients))] {
+		c.finish()
+	}
+	if !w.until(settleTime, func() string { return w.finished() }) {
+		w.failI15()
+		return
+	}
+	w.verify()
+	w.stopAll()
+}
+
+func (w *World) failI15() {
+	if w.err == nil {
+		w.fail("I15", "%s", w.converged()+w.finished())
+	}
+}
+
+// until runs until lacks has nothing to say, and for no longer than limit.
+func (w *World) until(limit time.Duration, lacks func() string) bool {
+	end, most := w.now+limit, w.popped+settleEvents
+	for w.err == nil && w.now < end && w.popped < most {
+		if lacks() == "" {
+			return true
+		}
+		for range 50 {
+			if !w.step() {
+				break
+			}
+		}
+	}
+	return false
+}
+
+// converged says what is not yet as it should be.
+func (w *World) converged() string {
+	for _, b := range w.brokers {
+		if b.p == nil || b.p.epoch == 0 {
+			return fmt.Sprintf("broker %d is not registered", b.id)
+		}
+		if at, ok := w.watch.table.Broker(b.id); !ok || at.Fenced || at.Epoch != b.p.epoch {
+			return fmt.Sprintf("broker %d is fenced", b.id)
+		}
+	}
+	for i, id := range w.watch.ids {
+		if why := w.partConverged(id, w.watch.order[i]); why != "" {
+			return why
+		}
+	}
+	for _, c := range w.clients {
+		for _, r := range c.readers {
+			if r.pos < r.part.hw && !w.stuck(r.id) {
+				return fmt.Sprintf("a reader of %s stands at %d of %d", r.part.name, r.pos, r.part.hw)
+			}
+		}
+	}
+	return ""
+}
+
+func (w *World) partConverged(id partition.ID, p *part) string {
+	st, _ := w.watch.table.Partition(id)
+	if w.stuck(id) {
+		return ""
+	}
+	if st.Leader == partition.NoBroker {
+		return fmt.Sprintf("%s has no leader: %+v", p.name, *st)
+	}
+	led := w.broker(st.Leader).mirrors[id]
+	if led == nil {
+		return fmt.Sprintf("broker %d leads %s and has no copy of it", st.Leader, p.name)
+	}
+	end := led.end()
+	for _, r := range st.Replicas {
+		m := w.broker(r).mirrors[id]
+		switch {
+		case m != nil && (m.damaged || m.flipped):
+			continue // nothing repairs it
+		case !slices.Contains(st.ISR, r):
+			return fmt.Sprintf("broker %d is not in the ISR of %s: %+v", r, p.name, *st)
+		case m == nil || m.end() != end || p.synced && m.flushed != end:
+			return fmt.Sprintf("broker %d does not hold all of %s, which ends at %d: %+v", r, p.name, end, *st)
+		}
+	}
+	if p.hw != end {
+		return fmt.Sprintf("%s is committed up to %d of %d", p.name, p.hw, end)
+	}
+	return ""
+}
+
+// stuck reports whether a partition waits for its operator, as it should: nobody is
+// complete for certain, and one of those who may be has lost its copy.
+func (w *World) stuck(id partition.ID) bool {
+	st, _ := w.watch.table.Partition(id)
+	for _, r := range st.Replicas {
+		m := w.broker(r).mirrors[id]
+		if m != nil && (m.damaged || m.flipped) && len(st.ISR) < w.watch.table.MinISR(id) {
+			return true // nothing repairs it, and without it there are too few
+		}
+	}
+	if st.Leader != partition.NoBroker || len(st.ISR) > 0 || len(st.ELR) > 0 {
+		return st.Leader != partition.NoBroker && w.broker(st.Leader).flipped
+	}
+	for _, r := range st.LastKnownELR {
+		b := w.broker(r)
+		if b.p == nil {
+			return false
+		}
+		if f := b.p.found[id]; f != nil && (f.damage != nil || f.label.Behind) {
+			return true
+		}
+		if c := b.p.copy(id); c != nil && c.behind {
+			return true
+		}
+	}
+	return false
+}
+
+// finish sends one last batch to each partition.
+func (c *client) finish() {
+	for _, id := range c.w.watch.ids {
+		if c.w.stuck(id) {
+			continue
+		}
+		st, _ := c.w.watch.table.Partition(id)
+		c.send(id, st.Leader, st.Epoch)
+	}
+}
+
+// finished says which of the last batches is not acknowledged yet.
+func (w *World) finished() string {
+	for i, id := range w.watch.ids {
+		p := w.watch.order[i]
+		for _, c := range w.clients {
+			if c.busy[id] {
+				return p.name + " has a producer that waits"
+			}
+		}
+	}
+	return w.converged()
+}
+
+// verify reads every log whole, and applies every entry again (I31).
+func (w *World) verify() {
+	for _, b := range w.brokers {
+		for _, c := range b.p.copies {
+			if !c.mirror.flipped {
+				w.verifyLog(c)
+			}
+		}
+	}
+	table := partition.NewTable()
+	restored := table
+	for i, data := range w.watch.entries {
+		if len(data) == 0 {
+			continue
+		}
+		records, _ := partition.DecodeRecords(data)
+		table.Apply(log.Offset(i+1), records)
+		if restored != table {
+			restored.Apply(log.Offset(i+1), records)
+		}
+		if w.rng.IntN(len(w.watch.entries)) == 0 {
+			var err error
+			if restored, err = partition.Restore(table.Image(partition.UUID{}, 0, nil)); err != nil {
+				w.fail("I31", "an image at entry %d does not restore: %v", i+1, err)
+				return
+			}
+		}
+	}
+	if h := table.Hash(); h != w.watch.table.Hash() || h != restored.Hash() {
+		w.fail("I31", "the table depends on how its entries are applied")
+	}
+}
+
+func (w *World) verifyLog(c *copyOf) {
+	m := c.mirror
+	i := 0
+	for at := c.log.Start(); at < c.log.End(); {
+		data, err := c.log.Read(at, c.log.End(), 8<<10)
+		if err != nil || len(data) == 0 {
+			w.fail("I5", "broker %d: %s cannot be read at %d: %v", c.p.id, m.part.name, at, err)
+			return
+		}
+		for len(data) > 0 {
+			var b log.Batch
+			if b, data, err = log.SplitBatch(data); err != nil {
+				w.fail("I5", "broker %d: %s at %d: %v", c.p.id, m.part.name, at, err)
+				return
+			}
+			if k := m.marks[i]; k.first != b.First() || k.next != b.Next() || k.epoch != b.Epoch() || k.sum != sumOf(b) {
+				w.fail("I5", "broker %d: %s has at %d another batch than was written", c.p.id, m.part.name, at)
+				return
+			}
+			at = b.Next()
+			i++
+		}
+	}
+}
+
+// stopAll stops the brokers in order, and looks for what they leave (I34).
+func (w *World) stopAll() {
+	for _, b := range w.brokers {
+		if p := b.p; p != nil && w.err == nil {
+			clean := p.close(true)
+			if !clean && w.err == nil {
+				w.fail("I34", "broker %d does not stop cleanly", b.id)
+			}
+			for _, c := range p.copies {
+				if len(c.parked) > 0 {
+					// Those who wait are woken by events that come no more: they are told
+					// apart from those that nobody would wake.
+					for _, e := range c.parked {
+						if !e.s.ringing {
+							w.fail("I34", "broker %d leaves a request parked", b.id)
+						}
+					}
+				}
+			}
+			b.p = nil
+			b.life++
+		}
+	}
+}
