@@ -118,7 +118,8 @@ type Log struct {
 	place flushPlace // of the flushed end; whoever holds state.busy uses it
 	slots *slots     // nil until the first batch; whoever holds state.busy uses it
 
-	bounds bounds // what the file has; whoever holds state.busy uses it
+	bounds   bounds     // what the file has; whoever holds state.busy uses it
+	leftover []*segment // removed from the log, and not yet from the disk; likewise
 
 	producers *producers
 	snapshots []Offset // of producers; whoever holds state.busy uses it

@@ -265,3 +265,21 @@ func TestABatchThatReachesIntoTheNextSegmentIsDamage(t *testing.T) {
 	require.True(t, ok, "%v", err)
 	require.Equal(t, []any{name, at, log.Offset(1)}, []any{c.File, c.At, c.Offset})
 }
+
+func TestWhatCouldNotBeRemovedIsNotThereAfterAReset(t *testing.T) {
+	d := logtest.NewDisk(log.NewMemFS())
+	l := open(t, d, "d", smallSegments)
+	fill(t, l, 60)
+	d.FailNth(logtest.Remove, 2, syscall.EIO)
+	require.ErrorIs(t, l.DeleteBefore(100), syscall.EIO)
+	require.Equal(t, log.Offset(100), l.Start())
+	require.NoError(t, l.Reset(10)) // below what is left on the disk
+	fill(t, l, 2)
+	want := values(t, l, 10)
+	require.NoError(t, l.Close())
+	l, rec, err := log.Open(d, "d", smallSegments)
+	require.NoError(t, err)
+	require.False(t, rec.Lost)
+	require.Equal(t, want, values(t, l, 10))
+	require.NoError(t, l.Close())
+}

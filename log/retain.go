@@ -4,6 +4,7 @@ import (
 	"errors"
 	"io/fs"
 	"math"
+	"slices"
 	"time"
 )
 
@@ -237,7 +238,7 @@ func (l *Log) dropBelow(start Offset) error {
 	}
 	files := l.retire(gone)
 	l.mu.Unlock()
-	if n == 0 {
+	if n == 0 && len(l.leftover) == 0 {
 		return nil
 	}
 	_ = closeAll(files) // nothing was written through them
@@ -245,11 +246,14 @@ func (l *Log) dropBelow(start Offset) error {
 	if err := l.fsys.SyncDir(l.dir); err != nil {
 		return l.fail(err)
 	}
-	for _, s := range gone {
+	gone = slices.Concat(l.leftover, gone)
+	for i, s := range gone {
 		if err := l.removeFiles(s); err != nil {
-			return err // the next Open removes what is left
+			l.leftover = gone[i:] // for the next removal, or Open
+			return err
 		}
 	}
+	l.leftover = nil
 	if err := l.fsys.SyncDir(l.dir); err != nil {
 		return l.fail(err)
 	}

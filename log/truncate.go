@@ -235,6 +235,9 @@ func (l *Log) Reset(start Offset) error {
 	l.start.Store(int64(start))
 	l.mu.Unlock()
 	l.setEpochs(nil)
+	// A log that begins anew below what is left on the disk would come to it.
+	old = append(l.leftover, old...)
+	l.leftover = nil
 	if err := errors.Join(closeAll(files), l.finishReset(old)); err != nil {
 		return l.fail(err)
 	}
