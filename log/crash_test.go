@@ -97,9 +97,9 @@ func TestLogSurvivesACrashAtEveryChangeOfTheDisk(t *testing.T) {
 		t.Run(mode, func(t *testing.T) {
 			for seed := range int64(4) {
 				for n := 1; ; n++ {
-					w, steps := newWorld(t, seed), share(100)
+					w, steps := newWorld(t, seed), share(150)
 					if seed == 3 {
-						w, steps = newWorldOfZeros(t, seed), share(60)
+						w, steps = newWorldOfZeros(t, seed), share(100)
 					}
 					ok := t.Run(fmt.Sprintf("seed %d, change %d", seed, n), func(t *testing.T) {
 						w.t = t
