@@ -137,6 +137,22 @@ func TestDeleteBeforeSurvivesACrashAtEveryChangeOfTheDisk(t *testing.T) {
 	}
 }
 
+// A process that dies may leave the recovery point unsynced, so that whoever reads it
+// next must not remove what lies below it before it is synced.
+func TestDeleteBeforeMakesSureOfTheRecoveryPointThatOpenFound(t *testing.T) {
+	d := logtest.NewDisk(log.NewMemFS())
+	l := open(t, d, "d", smallSegments)
+	fill(t, l, 50)
+	_, err := l.Flush()
+	require.NoError(t, err)
+
+	l = reopened(t, d, l, "killed", smallSegments)
+	require.NoError(t, l.DeleteBefore(90))
+	l = reopened(t, d, l, "power failed", smallSegments)
+	require.Equal(t, log.Offset(90), l.Start())
+	require.Len(t, values(t, l, 90), 10)
+}
+
 func TestExpiredByAgeAndBySize(t *testing.T) {
 	d := logtest.NewDisk(log.NewMemFS())
 	l := open(t, d, "d", smallSegments)

@@ -225,7 +225,7 @@ func (w *slots) write(s slot) error {
 
 // sync makes the last slot durable.
 func (w *slots) sync(now time.Time) error {
-	if !w.pending() && !w.unsure {
+	if !w.pending() {
 		return nil
 	}
 	if err := w.file.Sync(); err != nil {
@@ -243,8 +243,8 @@ func (w *slots) settle(now time.Time) error {
 	return w.sync(now)
 }
 
-// pending tells whether a slot was written that is not synced.
-func (w *slots) pending() bool { return w.synced != w.last.sequence }
+// pending tells whether the last slot may be unsynced.
+func (w *slots) pending() bool { return w.unsure || w.synced != w.last.sequence }
 
 // due tells whether it has waited long enough.
 func (w *slots) due(now time.Time) bool {
