@@ -3,7 +3,6 @@ package log
 import (
 	"errors"
 	"fmt"
-	"path/filepath"
 )
 
 // Append writes a leader's batch at the end of the log, in its epoch, and returns
@@ -207,7 +206,7 @@ func (l *Log) begin(base Offset) error {
 	}
 	defer l.release()
 	if l.slots == nil {
-		if err := l.syncMissing(); err != nil {
+		if err := l.syncNames(); err != nil {
 			return err
 		}
 		w, err := createSlots(l.fsys, l.dir, startSlot(base), l.cfg.Now())
@@ -224,14 +223,14 @@ func (l *Log) begin(base Offset) error {
 	return l.addSegment(base)
 }
 
-// syncMissing makes durable the names of the directories that Open found missing.
-func (l *Log) syncMissing() error {
-	for _, dir := range l.missing {
-		if err := l.fsys.SyncDir(filepath.Dir(dir)); err != nil {
+// syncNames makes durable the names of directories that Open left for later.
+func (l *Log) syncNames() error {
+	for _, dir := range l.unnamed {
+		if err := syncOld(l.fsys, dir); err != nil {
 			return l.fail(err)
 		}
 	}
-	l.missing = nil
+	l.unnamed = nil
 	return nil
 }
 

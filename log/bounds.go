@@ -106,6 +106,9 @@ func (l *Log) NoteRemoved(below Offset) error {
 		return err
 	}
 	defer l.release()
+	if err := l.syncNames(); err != nil {
+		return err
+	}
 	b := l.bounds
 	b.removed = max(b.removed, below)
 	return l.saveBounds(b)

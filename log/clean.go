@@ -34,7 +34,7 @@ type CompactConfig struct {
 	// Memory bounds the bytes that a pass takes to remember keys, at 24 each. A pass
 	// goes as far as they reach, and the next one on from there.
 	//
-	// Zero means 16 MiB, for about 500,000 keys.
+	// Zero means 16 MiB, for about 500,000 keys. Below 48 counts as 48: one key.
 	Memory int
 
 	// Throttle is told of bytes that were read or written, by some hundred thousand,
@@ -54,6 +54,7 @@ func (c CompactConfig) withDefaults() CompactConfig {
 	if c.Memory <= 0 {
 		c.Memory = 16 << 20
 	}
+	c.Memory = max(c.Memory, 2*keyEntrySize) // a pass that remembers no key would come nowhere
 	if c.Throttle == nil {
 		c.Throttle = func(context.Context, int) error { return nil }
 	}

@@ -216,6 +216,23 @@ func TestCompactLeavesAloneWhatItMust(t *testing.T) {
 	k.check()
 }
 
+// A pass comes on by a key at least, however little it may remember.
+func TestCompactComesOnWithNextToNoMemory(t *testing.T) {
+	k := newKeyedLog(t, open(t, log.NewMemFS(), "d", compactSegments), 4)
+	k.write(30)
+	cleaned := log.Offset(0)
+	for {
+		c, err := k.Compact(t.Context(), time.UnixMilli(k.clock), log.CompactConfig{UpTo: k.End(), Memory: 1, MinDirty: 1e-9})
+		require.NoError(t, err)
+		if !c.Ran {
+			break
+		}
+		require.Greater(t, c.CleanTo, cleaned)
+		cleaned = c.CleanTo
+	}
+	k.check()
+}
+
 func TestCompactIsThrottledAndStopped(t *testing.T) {
 	d := logtest.NewDisk(log.NewMemFS())
 	k := newKeyedLog(t, open(t, d, "d", compactSegments), 3)

@@ -67,10 +67,6 @@ func (m *keyMap) cover(b Batch, limit int) (full bool, err error) {
 		m.end = b.Next()
 		return false, nil
 	}
-	if b.Count() == 0 {
-		m.end = b.Next()
-		return false, nil
-	}
 	records, err := inflateInto(m.inflated, b.Compression(), b[BatchOverhead:], limit)
 	if err != nil {
 		return false, err

@@ -2,8 +2,10 @@ package log
 
 import (
 	"errors"
+	"fmt"
 	"io/fs"
 	"path/filepath"
+	"slices"
 )
 
 // A Locker is an [FS] that can give a directory to one holder alone. Whoever wraps
@@ -18,31 +20,102 @@ type Locker interface {
 }
 
 // LockDir locks a directory, which it makes, durably, if there is none. With an FS
-// that is no [Locker] that is all, and unlock does nothing.
+// that is no [Locker] nobody is kept out, and unlock does nothing. A sync that failed
+// is [ErrFailed]: another call of this process would take for durable what is not.
 func LockDir(fsys FS, dir string) (unlock func() error, err error) {
-	if err := makeDir(fsys, dir); err != nil {
+	made, _, err := missing(fsys, dir)
+	if err == nil && len(made) > 0 {
+		err = MakeDir(fsys, dir)
+	}
+	if err != nil {
 		return nil, err
 	}
+	unlock = func() error { return nil }
 	if locker, ok := fsys.(Locker); ok {
-		return locker.Lock(dir)
+		if unlock, err = locker.Lock(dir); err != nil {
+			return nil, err
+		}
 	}
-	return func() error { return nil }, nil
+	if len(made) == 0 { // whoever made it may have died before it was durable
+		if err := syncOld(fsys, dir); err != nil {
+			return nil, errors.Join(err, unlock())
+		}
+	}
+	return unlock, nil
 }
 
-// makeDir makes a directory, and makes its name and those of the new ones above it
-// durable. It leaves one that is there alone.
-func makeDir(fsys FS, dir string) error {
-	if _, err := fsys.ReadDir(dir); !errors.Is(err, fs.ErrNotExist) {
+// MakeDir makes a directory and those above it that are missing, durably: one after
+// the other, from the highest on, and none before the name of the one above it is
+// synced. So a process that died within it has left one name at most unsynced, which
+// is synced here, too. A sync that failed is [ErrFailed].
+func MakeDir(fsys FS, dir string) error {
+	made, there, err := missing(fsys, dir)
+	if err != nil {
 		return err
 	}
-	made := missing(fsys, dir)
-	if err := fsys.MkdirAll(dir); err != nil {
+	if err := syncOld(fsys, there); err != nil {
 		return err
 	}
 	for _, m := range made {
-		if err := fsys.SyncDir(filepath.Dir(m)); err != nil {
+		if err := fsys.MkdirAll(m); err != nil {
+			return err
+		}
+		if err := syncName(fsys, m); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// makeParent makes the directories above one, if they are missing. The name of the
+// lowest, if it was there, is left for later.
+func makeParent(fsys FS, dir string) (unnamed []string, err error) {
+	up := filepath.Dir(dir)
+	made, _, err := missing(fsys, up)
+	if err != nil {
+		return nil, err
+	}
+	if len(made) == 0 {
+		return []string{up}, nil
+	}
+	return nil, MakeDir(fsys, up)
+}
+
+// missing returns dir and the directories above it that do not exist, the highest
+// first, and the one that they are to be in, which does.
+func missing(fsys FS, dir string) (dirs []string, in string, err error) {
+	for path := filepath.Clean(dir); ; path = filepath.Dir(path) {
+		_, err := fsys.ReadDir(path)
+		switch {
+		case errors.Is(err, fs.ErrNotExist) && filepath.Dir(path) != path:
+			dirs = append(dirs, path)
+			continue
+		case err != nil && !errors.Is(err, fs.ErrPermission): // that it is there is enough
+			return nil, "", err
+		}
+		slices.Reverse(dirs)
+		return dirs, path, nil
+	}
+}
+
+// syncName makes durable that there is a directory. The highest one always is there.
+func syncName(fsys FS, dir string) error {
+	up := filepath.Dir(dir)
+	if up == dir {
+		return nil
+	}
+	if err := fsys.SyncDir(up); err != nil {
+		return fmt.Errorf("%w: %w", ErrFailed, &syncError{err})
+	}
+	return nil
+}
+
+// syncOld is syncName of a directory that was there. One above it that this process
+// may not open is none in which it, or one before it, has made any.
+func syncOld(fsys FS, dir string) error {
+	err := syncName(fsys, dir)
+	if errors.Is(err, fs.ErrPermission) {
+		return nil
+	}
+	return err
 }

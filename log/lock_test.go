@@ -2,6 +2,7 @@ package log_test
 
 import (
 	"bufio"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -31,14 +32,57 @@ func (s *syncedDirs) SyncDir(dir string) error {
 func TestLockDirMakesTheDirectoryDurably(t *testing.T) {
 	fsys := &syncedDirs{FS: log.NewMemFS()} // no Locker
 	require.NoError(t, fsys.MkdirAll("a"))
-	for range 2 {
+	for _, synced := range [][]string{{".", "a", "a/b"}, {"a/b"}} { // whoever made it may have died before
+		fsys.dirs = nil
 		unlock, err := log.LockDir(fsys, "a/b/c")
 		require.NoError(t, err, "nothing is locked")
 		names, err := fsys.ReadDir("a/b/c")
 		require.NoError(t, err)
 		require.Empty(t, names)
-		require.Equal(t, []string{"a", "a/b"}, fsys.dirs, "once")
+		require.Equal(t, synced, fsys.dirs)
 		require.NoError(t, unlock())
+	}
+}
+
+// A process that dies within it leaves names that only it and the next one have seen.
+func TestADirectoryIsDurableOnceItIsLockedOrHasABatch(t *testing.T) {
+	for name, use := range map[string]func(d *logtest.Disk) error{
+		"LockDir": func(d *logtest.Disk) error {
+			unlock, err := log.LockDir(d, "a/b/c")
+			if err != nil {
+				return err
+			}
+			return errors.Join(log.WriteFile(d, "a/b/c/f", 1, 1, nil), unlock())
+		},
+		"Open": func(d *logtest.Disk) error {
+			l, _, err := log.Open(d, "a/b/c", log.Config{})
+			if err != nil {
+				return err
+			}
+			defer l.Close()
+			if _, err := l.Append(0, batchOf("x")); err != nil {
+				return err
+			}
+			_, err = l.Flush()
+			return err
+		},
+	} {
+		for n := 1; ; n++ {
+			d := logtest.NewDisk(log.NewMemFS())
+			d.Crash(n)
+			first := use(d)
+			d.Revive()
+			if first != nil {
+				require.NoError(t, use(d), "%s, change %d", name, n)
+			}
+			require.NoError(t, d.PowerFail(nil))
+			names, err := d.ReadDir("a/b/c")
+			require.NoError(t, err, "%s, change %d", name, n)
+			require.NotEmpty(t, names)
+			if first == nil {
+				break
+			}
+		}
 	}
 }
 
@@ -49,6 +93,7 @@ func TestLockDirFailsWithTheDisk(t *testing.T) {
 		disk.FailNth(op, 1, broken)
 		_, err := log.LockDir(disk, "a/b")
 		require.ErrorIs(t, err, broken, "%b", op)
+		require.Equal(t, op == logtest.SyncDir, errors.Is(err, log.ErrFailed), "what was not synced once may never be")
 		unlock, err := log.LockDir(disk, "a/b")
 		require.NoError(t, err)
 		require.NoError(t, unlock())

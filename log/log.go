@@ -108,7 +108,7 @@ type Log struct {
 	// The writer's own, and of whoever holds state.busy: the writer gets by
 	// without busy only in what appends alone touch.
 	active   *segment            // the last one; nil until the first batch
-	missing  []string            // directories above dir that Open found missing
+	unnamed  []string            // directories whose names may not be durable yet
 	saved    epochs              // what the epoch checkpoint holds
 	unsaved  bool                // state.epochs differs from saved
 	unsynced bool                // the directory has names that were not synced
@@ -208,11 +208,15 @@ func (s *state) usable() error {
 func (l *Log) fail(err error) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.state.err == nil {
-		l.state.err = fmt.Errorf("%w: %w", ErrFailed, err)
-		l.changed.Broadcast()
+	if l.state.err != nil {
+		return l.state.err
 	}
-	return l.state.err
+	if !errors.Is(err, ErrFailed) {
+		err = fmt.Errorf("%w: %w", ErrFailed, err)
+	}
+	l.state.err = err
+	l.changed.Broadcast()
+	return err
 }
 
 // failFinal is fail for errors of a sync; others pass, and may be tried again.

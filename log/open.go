@@ -33,15 +33,15 @@ func Open(fsys FS, dir string, cfg Config) (*Log, Recovery, error) {
 	l := newLog(fsys, dir, cfg)
 	names, err := fsys.ReadDir(dir)
 	if errors.Is(err, fs.ErrNotExist) {
-		l.missing = missing(fsys, dir)
-		err = fsys.MkdirAll(dir)
+		l.unnamed, err = makeParent(fsys, dir)
+		if err == nil {
+			err = fsys.MkdirAll(dir)
+		}
 	}
 	if err != nil {
-		return nil, Recovery{}, err
+		return nil, Recovery{}, l.failFinal(err)
 	}
-	if len(l.missing) == 0 {
-		l.missing = []string{dir} // whoever made it may not have synced its name
-	}
+	l.unnamed = append(l.unnamed, dir) // whoever made it may not have synced its name
 	return l.recover(&opening{log: l, recovery: Recovery{CutAt: -1}}, names)
 }
 
@@ -107,20 +107,6 @@ func (l *Log) Reported() error {
 		return err
 	}
 	return l.fsys.SyncDir(l.dir)
-}
-
-// missing returns dir and the directories above it that do not exist, the
-// highest first.
-func missing(fsys FS, dir string) []string {
-	var dirs []string
-	for {
-		dirs = append([]string{dir}, dirs...)
-		up := filepath.Dir(dir)
-		if _, err := fsys.ReadDir(up); up == dir || !errors.Is(err, fs.ErrNotExist) {
-			return dirs
-		}
-		dir = up
-	}
 }
 
 // An opening is the recovery of one log. It has the log to itself.

@@ -137,6 +137,17 @@ func TestDeleteBeforeSurvivesACrashAtEveryChangeOfTheDisk(t *testing.T) {
 	}
 }
 
+// The first thing that a follower notes of a log may be what others have removed.
+func TestNoteRemovedOfANewLogSurvivesAPowerFailure(t *testing.T) {
+	d := logtest.NewDisk(log.NewMemFS())
+	l := open(t, d, "data/orders-0", smallSegments)
+	require.NoError(t, l.NoteRemoved(7))
+	_ = l.Close()
+	require.NoError(t, d.PowerFail(nil))
+	l = open(t, d, "data/orders-0", smallSegments)
+	require.Equal(t, log.Offset(7), l.RemovedBelow())
+}
+
 // A process that dies may leave the recovery point unsynced, so that whoever reads it
 // next must not remove what lies below it before it is synced.
 func TestDeleteBeforeMakesSureOfTheRecoveryPointThatOpenFound(t *testing.T) {

@@ -215,7 +215,7 @@ func (l *Log) Reset(start Offset) error {
 	defer l.release()
 	b := l.bounds
 	b.start, b.cleaned, b.horizon, b.reset = start, 0, noHorizon, true
-	if err := l.syncMissing(); err != nil {
+	if err := l.syncNames(); err != nil {
 		return err
 	}
 	if err := l.saveBounds(b); err != nil {

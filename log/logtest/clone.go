@@ -20,6 +20,7 @@ func (d *Disk) Clone(dir string, onto log.FS) (*Disk, error) {
 	defer d.mu.Unlock()
 	c := NewDisk(onto)
 	c.trash = d.trash
+	d.cloneFresh(filepath.Clean(dir), c)
 	return c, d.copyDir(filepath.Clean(dir), c)
 }
 

@@ -22,8 +22,9 @@ type Disk struct {
 
 	mu      sync.Mutex // guards all below; held while under is called, not while calls wait
 	dirs    map[string]*dir
-	life    int   // rises with each death: handles of an earlier life are dead
-	down    error // what every call returns now
+	fresh   map[string]bool // directories whose name no sync of the one above covers
+	life    int             // rises with each death: handles of an earlier life are dead
+	down    error           // what every call returns now
 	trash   int
 	count   int // mutating calls so far
 	handles map[*file]bool
@@ -38,7 +39,7 @@ type Disk struct {
 
 // NewDisk returns a disk over under.
 func NewDisk(under log.FS) *Disk {
-	d := &Disk{under: under, dirs: map[string]*dir{}, handles: map[*file]bool{}}
+	d := &Disk{under: under, dirs: map[string]*dir{}, fresh: map[string]bool{}, handles: map[*file]bool{}}
 	d.released.L = &d.mu
 	return d
 }
@@ -212,6 +213,7 @@ func (d *Disk) removeDir(name string) error {
 		return err
 	}
 	delete(d.dirs, path)
+	delete(d.fresh, path)
 	return nil
 }
 
@@ -226,19 +228,26 @@ func (d *Disk) discard(n *node) error {
 	return nil
 }
 
-// MkdirAll implements [log.FS]. Directories are durable at once.
+// MkdirAll implements [log.FS].
 func (d *Disk) MkdirAll(name string) error {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if err := d.begin(Mkdir, name); err != nil {
 		return err
 	}
-	if _, err := d.under.ReadDir(name); err != nil {
+	made := d.absent(filepath.Clean(name))
+	if len(made) > 0 {
 		if err := d.roomForName("mkdir", name); err != nil {
 			return err
 		}
 	}
-	return d.under.MkdirAll(name)
+	if err := d.under.MkdirAll(name); err != nil {
+		return err
+	}
+	for _, path := range made {
+		d.fresh[path] = true
+	}
+	return nil
 }
 
 // ReadDir implements [log.FS].
@@ -269,13 +278,16 @@ func (d *Disk) SyncDir(name string) error {
 	if err != nil {
 		return err
 	}
-	upTo := len(in.changes)
+	upTo, made := len(in.changes), d.freshIn(name)
 	if err := d.wait(o, life); err != nil {
 		in.failed = life + 1
 		return err
 	}
 	if o.lie || in.failed == life+1 {
 		return nil
+	}
+	for _, path := range made {
+		delete(d.fresh, path)
 	}
 	// Another sync may have been faster, and have done some of it already.
 	return d.settle(in, min(upTo, len(in.changes)))

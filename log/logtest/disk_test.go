@@ -56,7 +56,41 @@ func contents(t *testing.T, d log.FS, name string) string {
 func newDisk(t *testing.T) *logtest.Disk {
 	d := logtest.NewDisk(log.NewMemFS())
 	require.NoError(t, d.MkdirAll("d"))
+	require.NoError(t, d.SyncDir("."))
 	return d
+}
+
+// A directory goes with all that is in it, however well that was synced, unless its own
+// name was.
+func TestPowerFailTakesDirectoriesWhoseNamesWereNotSynced(t *testing.T) {
+	for _, named := range []bool{false, true} {
+		d := logtest.NewDisk(log.NewMemFS())
+		require.NoError(t, d.MkdirAll("a"))
+		require.NoError(t, d.SyncDir("."))
+		require.NoError(t, d.MkdirAll("a/b/c"))
+		f, err := d.Create("a/b/c/f")
+		require.NoError(t, err)
+		require.NoError(t, errors.Join(f.Sync(), f.Close(), d.SyncDir("a/b/c"), d.SyncDir("a/b")))
+		if named {
+			require.NoError(t, d.SyncDir("a"))
+		}
+		copied, err := d.Clone("a", log.NewMemFS())
+		require.NoError(t, err)
+		for _, d := range []*logtest.Disk{d, copied} {
+			require.NoError(t, d.PowerFail(nil))
+			names, err := d.ReadDir("a/b/c")
+			if !named {
+				require.ErrorIs(t, err, fs.ErrNotExist)
+				names, err = d.ReadDir("a")
+				require.NoError(t, err)
+				require.Empty(t, names)
+				require.Zero(t, d.Used())
+				continue
+			}
+			require.NoError(t, err)
+			require.Equal(t, []string{"f"}, names)
+		}
+	}
 }
 
 func TestPowerFailTakesWhatWasNotSynced(t *testing.T) {
@@ -148,6 +182,7 @@ func TestTheDeathOfADiskFreesItsLocks(t *testing.T) {
 			under := log.NewMemFS()
 			d := logtest.NewDisk(under)
 			require.NoError(t, d.MkdirAll("d"))
+			require.NoError(t, d.SyncDir("."))
 			dead, err := d.Lock("d")
 			require.NoError(t, err)
 			_, err = under.Lock("d")

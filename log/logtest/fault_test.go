@@ -238,8 +238,8 @@ func TestBeforeIsToldOfEachCall(t *testing.T) {
 	require.NoError(t, f.Close())
 	require.NoError(t, d.Remove("d/b"))
 	require.Equal(t, []string{
-		"create d/a 1", "write d/a 2", "sync d/a 3", "truncate d/a 4", "read d/a 5", "rename d/a 5",
-		"syncdir d 6", "close d/b 7", "remove d/b 7",
+		"create d/a 2", "write d/a 3", "sync d/a 4", "truncate d/a 5", "read d/a 6", "rename d/a 6",
+		"syncdir d 7", "close d/b 8", "remove d/b 8",
 	}, calls)
 	d.Before(nil)
 	require.NoError(t, d.SyncDir("d"))

@@ -34,6 +34,9 @@ func (d *Disk) PowerFailKeeping(share float64, rng *rand.Rand) error {
 	d.die(nil)
 	d.endTraps()
 	cut := powerCut{share, rng}
+	if err := d.failTrees(cut); err != nil {
+		return err
+	}
 	for _, path := range slices.Sorted(maps.Keys(d.dirs)) {
 		if err := d.failDir(path, d.dirs[path], cut); err != nil {
 			return err

@@ -108,7 +108,7 @@ func TestLivesOfADirectoryAreCounted(t *testing.T) {
 
 func TestTheCleanMarkIsTakenOnce(t *testing.T) {
 	disk := logtest.NewDisk(log.NewMemFS())
-	require.NoError(t, disk.MkdirAll("data"))
+	require.NoError(t, log.MakeDir(disk, "data"))
 	take := func() partition.BrokerEpoch {
 		epoch, err := takeCleanMark(disk, "data")
 		require.NoError(t, err)

@@ -12,7 +12,7 @@ import (
 // openStorage recovers what a voter has kept, and refuses what it cannot trust.
 func openStorage(cfg Config) (*storage, error) {
 	s := &storage{fs: cfg.FS, dir: cfg.Dir}
-	if err := s.makeDir(); err != nil {
+	if err := log.MakeDir(s.fs, s.dir); err != nil {
 		return nil, fmt.Errorf("quorum: make %s: %w", s.dir, err)
 	}
 	if err := s.readState(cfg); err != nil {
@@ -40,21 +40,6 @@ func openStorage(cfg Config) (*storage, error) {
 		return nil, err
 	}
 	return s, nil
-}
-
-// makeDir makes the directory, durably if it is new.
-func (s *storage) makeDir() error {
-	_, err := s.fs.ReadDir(s.dir)
-	if err == nil || !errors.Is(err, fs.ErrNotExist) {
-		return err
-	}
-	if err := s.fs.MkdirAll(s.dir); err != nil {
-		return err
-	}
-	if err := s.fs.SyncDir(filepath.Dir(s.dir)); err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return err
-	}
-	return nil
 }
 
 func (s *storage) readState(cfg Config) error {
