@@ -158,7 +158,8 @@ func (w *world) send(in Input) {
 	}
 }
 
-// fresh gives a repeated request a token of its own.
+// fresh gives a repeated request a token of its own, as the shell does, and a topic an
+// id of its own: one that has been deleted meanwhile does not come back.
 func fresh(w *world, in Input) Input {
 	switch in := in.(type) {
 	case Register:
@@ -170,7 +171,7 @@ func fresh(w *world, in Input) Input {
 	case Alter:
 		return w.alter(in.AlterISR)
 	case CreateTopic:
-		in.Token = w.next()
+		in.Token, in.Topic = w.next(), uuid(w.rng.IntN(1<<30))
 		return in
 	}
 	return freshWish(w, in)
