@@ -225,3 +225,28 @@ func FuzzDecodeMessages(f *testing.F) {
 		require.Equal(t, m, again)
 	})
 }
+
+// What a broker lacks is one byte, and a bit of it that means nothing yet is refused.
+func TestStandingIsOneByte(t *testing.T) {
+	for want, r := range []ChangeBroker{
+		{ID: 1, Epoch: 2},
+		{ID: 1, Epoch: 2, Stopping: true},
+		{ID: 1, Epoch: 2, Full: true},
+		{ID: 1, Epoch: 2, Stopping: true, Full: true},
+	} {
+		b := EncodeRecords([]Record{r})
+		require.Equal(t, byte(want), b[len(b)-1])
+		got, err := DecodeRecords(b)
+		require.NoError(t, err)
+		require.Equal(t, []Record{r}, got)
+
+		var w wire.Writer
+		broker := Broker{ID: 1, Stopping: r.Stopping, Full: r.Full, VoterOnly: true}
+		broker.Encode(&w)
+		require.Equal(t, broker, DecodeBroker(wire.NewReader(w.Bytes())))
+	}
+	b := EncodeRecords([]Record{ChangeBroker{ID: 1}})
+	b[len(b)-1] = 4
+	_, err := DecodeRecords(b)
+	require.Error(t, err)
+}

@@ -47,6 +47,7 @@ type process struct {
 	suspect []partition.ID // remembered until a registration has told of them
 	lossy   bool           // it has lost records, and the table does not know yet
 	stops   bool           // it wants to stop
+	full    bool           // its disk has no room
 }
 
 // TestRandomLives checks after every entry that nothing acknowledged is lost, and
@@ -129,6 +130,8 @@ func (w *world) turn() {
 		w.administer()
 	case n < 94:
 		p.stops = p.up
+	case n < 95:
+		p.full = !p.full
 	default:
 		w.decide()
 	}

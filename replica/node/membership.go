@@ -113,7 +113,7 @@ func (n *Node) heartbeat() (bool, error) {
 	n.hurry, n.hurried = cancel, false
 	n.mu.Unlock()
 	applied, changed := n.Changed()
-	req := control.HeartbeatRequest{Broker: n.self, Epoch: n.Epoch(), Applied: applied, WantStop: n.leaving.Load()}
+	req := control.HeartbeatRequest{Broker: n.self, Epoch: n.Epoch(), Applied: applied, WantStop: n.leaving.Load(), Full: n.full()}
 	w := wire.NewWriter(nil)
 	req.Encode(w)
 	sent := time.Now()

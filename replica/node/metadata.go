@@ -206,6 +206,7 @@ func (n *Node) refuse(id partition.ID, topic string, err error) {
 		n.mu.Lock()
 		n.later = true
 		n.mu.Unlock()
+		n.noteFull()
 	default:
 		n.failStorage(err)
 	}

@@ -104,6 +104,7 @@ type Node struct {
 	lease   atomic.Int64 // how long after born the controller's last answer holds
 	epoch   atomic.Int64 // this incarnation's broker epoch; 0: not registered
 	leaving atomic.Bool  // this broker wants to stop
+	refused atomic.Int64 // how long after born the disk had no room; 0: it has
 
 	failed  atomic.Bool // no clean mark may be left
 	closing sync.Once
