@@ -132,7 +132,7 @@ func allMessages() []messageCodec {
 		codecOf(DeleteBeforeRequest{ID: id, Before: -1}, DecodeDeleteBeforeRequest),
 		codecOf(DeleteBeforeResponse{Code: OutOfRange, Epoch: 3, Leader: 2, Start: 7}, DecodeDeleteBeforeResponse),
 		codecOf(InfoResponse{Code: NotAvailable, Epoch: 1, Leader: 2, Start: 3, HighWatermark: 4, End: 5, Followers: []FollowerAnswer{{6, -1}}}, DecodeInfoResponse),
-		codecOf(MetadataRequest{After: -1, MaxWaitMs: 2}, DecodeMetadataRequest),
+		codecOf(MetadataRequest{After: -1, Controller: 3, MaxWaitMs: 2}, DecodeMetadataRequest),
 		codecOf(Image{
 			Cluster: UUID{1}, Offset: 2, Controller: 3, Voters: ids(4, 5),
 			Brokers: []Broker{{ID: 6, Addr: "x"}, {ID: 7, Fenced: true}}, Topics: []Topic{create},

@@ -129,6 +129,8 @@ func (v voter) Status() quorum.Status {
 
 func (v voter) Gone(partition.BrokerID) {}
 
+func (v voter) StepAside(context.Context) {}
+
 func (v voter) Watch() (quorum.Status, <-chan struct{}) {
 	v.a.watch.Lock()
 	defer v.a.watch.Unlock()

@@ -51,6 +51,7 @@ type Quorum interface {
 	Status() quorum.Status
 	Watch() (quorum.Status, <-chan struct{})
 	Gone(id partition.BrokerID)
+	StepAside(ctx context.Context)
 }
 
 // Config says how a node works. All fields are needed unless they say otherwise.
