@@ -144,6 +144,7 @@ func allMessages() []messageCodec {
 		codecOf(AlterTopicRequest{Seen: 1, Topic: rides, Config: create.Config}, DecodeAlterTopicRequest),
 		codecOf(ReassignRequest{Seen: 1, ID: id, Replicas: ids(2, 3)}, DecodeReassignRequest),
 		codecOf(TransferRequest{Seen: 1, ID: id, To: 2}, DecodeTransferRequest),
+		codecOf(VoterRequest{Seen: 1, Add: 2, Remove: 3}, DecodeVoterRequest),
 		codecOf(ElectRequest{Seen: 1, ID: id, To: 2}, DecodeElectRequest),
 		codecOf(ChangeResponse{Code: InvalidReplicas, Text: "no", Offset: 1, Controller: 2}, DecodeChangeResponse),
 	}

@@ -52,6 +52,7 @@ type Quorum interface {
 	Watch() (quorum.Status, <-chan struct{})
 	Gone(id partition.BrokerID)
 	StepAside(ctx context.Context)
+	ChangeVoters(ctx context.Context, c quorum.Change) (log.Offset, error)
 }
 
 // Config says how a node works. All fields are needed unless they say otherwise.

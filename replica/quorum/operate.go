@@ -125,7 +125,7 @@ func decodeOrder(body []byte) (partition.UUID, Change, error) {
 
 // refusals are the errors that an outcome tells apart; the numbers are on the wire. Any
 // other is taken for an unknown outcome.
-var refusals = []error{nil, ErrNotLeader, ErrBusy, ErrBadChange, ErrDropped, ErrClosed}
+var refusals = []error{nil, ErrNotLeader, ErrBusy, ErrBadChange, ErrDropped, ErrClosed, ErrNoChange}
 
 func encodeOutcome(o outcome) []byte {
 	code, text := uint8(len(refusals)), ""
