@@ -54,6 +54,9 @@ var (
 	// few; the text says why.
 	ErrInvalidReplicas error = partition.InvalidReplicas
 
+	// ErrInvalidVoters: the voters cannot be changed like that; the text says why.
+	ErrInvalidVoters error = partition.InvalidVoters
+
 	// ErrIneligible: the broker cannot lead that partition now; the text says why. Wait
 	// until it is in sync, or choose another.
 	ErrIneligible error = partition.IneligibleReplica

@@ -30,9 +30,15 @@ type load struct {
 	acked  atomic.Int64
 
 	started int // senders, so far
+	// For those started from now on: bytes behind the number in each value, and how long
+	// each sender rests after a record, in a bubble.
+	pad  int
+	rest time.Duration
 
 	mu     sync.Mutex
 	places map[uint64]samsa.Record // by the number of the record
+	last   time.Time               // of an acknowledgement
+	gap    time.Duration           // the longest without one
 }
 
 // startLoad starts senders that each send one record after another.
@@ -45,7 +51,7 @@ func startLoad(ctx context.Context, t *testing.T, client *samsa.Client, senders 
 // start starts more senders: those of a load that has been finished.
 func (l *load) start(ctx context.Context, senders int) {
 	l.stop.Store(false)
-	base := l.started
+	base, pad, rest := l.started, l.pad, l.rest
 	l.started += senders
 	producer, err := l.client.NewProducer(samsa.ProducerConfig{DeliveryTimeout: 2 * time.Minute})
 	require.NoError(l.t, err)
@@ -53,7 +59,7 @@ func (l *load) start(ctx context.Context, senders int) {
 		l.done.Go(func() {
 			for i := 0; !l.stop.Load(); i++ {
 				number := uint64(s)<<32 | uint64(i)
-				value := binary.BigEndian.AppendUint64(nil, number)
+				value := append(binary.BigEndian.AppendUint64(nil, number), make([]byte, pad)...)
 				rec, err := producer.Send(ctx, samsa.Record{Topic: orders, Key: fmt.Appendf(nil, "%d-%d", s, i%7), Value: value})
 				if err != nil {
 					// The load waits out every failover, so nothing but the test's end stops it.
@@ -62,11 +68,32 @@ func (l *load) start(ctx context.Context, senders int) {
 				}
 				l.mu.Lock()
 				l.places[number] = rec
+				l.heard(time.Now())
 				l.mu.Unlock()
 				l.acked.Add(1)
+				if rest > 0 {
+					time.Sleep(rest)
+				}
 			}
 		})
 	}
+}
+
+// heard notes an acknowledgement. The lock is held.
+func (l *load) heard(now time.Time) {
+	if !l.last.IsZero() {
+		l.gap = max(l.gap, now.Sub(l.last))
+	}
+	l.last = now
+}
+
+// silence returns the longest time without an acknowledgement so far, and counts anew.
+func (l *load) silence() time.Duration {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	gap := max(l.gap, time.Since(l.last))
+	l.gap, l.last = 0, time.Now()
+	return gap
 }
 
 // until waits for that many acknowledged records.

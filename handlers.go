@@ -33,6 +33,7 @@ const (
 	kindReassign
 	kindTransfer
 	kindElect
+	kindVoter
 )
 
 // handle answers what reaches the broker's transport node.
@@ -123,6 +124,8 @@ func (b *Broker) administer(ctx context.Context, f transport.Frame) (transport.F
 		return change(ctx, f, partition.DecodeTransferRequest, b.node.HandleTransfer)
 	case kindElect:
 		return change(ctx, f, partition.DecodeElectRequest, b.node.HandleElect)
+	case kindVoter:
+		return change(ctx, f, partition.DecodeVoterRequest, b.node.HandleVoter)
 	}
 	return transport.Frame{}, fmt.Errorf("samsa: message of unknown kind %d: %w", f.Kind, ErrUnsupported)
 }

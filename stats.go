@@ -65,6 +65,7 @@ type BrokerInfo struct {
 	Rack      string
 	Fenced    bool // it may neither lead nor stand in an ISR
 	Stopping  bool // it is being shut down
+	Full      bool // its disk has no room for records
 	VoterOnly bool // it keeps no copies of partitions
 	Replicas  int  // partitions that it shall keep a copy of
 	Leading   int  // partitions that it leads
@@ -81,7 +82,7 @@ func (c *Client) Cluster() ClusterInfo {
 	for _, b := range v.Brokers() {
 		info.Brokers = append(info.Brokers, BrokerInfo{
 			ID: b.ID, Epoch: int64(b.Epoch), Addr: b.Addr, Rack: b.Rack,
-			Fenced: b.Fenced, Stopping: b.Stopping, VoterOnly: b.VoterOnly,
+			Fenced: b.Fenced, Stopping: b.Stopping, Full: b.Full, VoterOnly: b.VoterOnly,
 		})
 	}
 	for _, t := range v.Topics() {

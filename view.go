@@ -136,7 +136,7 @@ func (v *remoteView) ask(ctx context.Context, addr string, wait time.Duration) e
 	ctx, cancel := context.WithTimeout(ctx, wait+callTimeout)
 	defer cancel()
 	offset, _ := v.Changed()
-	req := partition.MetadataRequest{After: offset, MaxWaitMs: int32(wait / time.Millisecond)}
+	req := partition.MetadataRequest{After: offset, Controller: v.Controller(), MaxWaitMs: int32(wait / time.Millisecond)}
 	got, err := v.link.Call(ctx, transport.Addr(addr), encoded(kindMetadata, req.Encode))
 	if err != nil {
 		return err

@@ -5,7 +5,10 @@ import (
 	"errors"
 	"fmt"
 
+	"github.com/samsalog/samsa/log"
+	"github.com/samsalog/samsa/partition"
 	"github.com/samsalog/samsa/replica/quorum"
+	"github.com/samsalog/samsa/transport/wire"
 )
 
 // A QuorumStatus is the voters' agreement as one broker sees it.
@@ -23,7 +26,7 @@ func (b *Broker) Quorum() QuorumStatus { return b.quorum.Status() }
 // One voter is added at a time. An error that matches [ErrOutcomeUnknown] leaves open
 // whether it was; after any other it was not.
 func (b *Broker) AddVoter(ctx context.Context, id BrokerID) error {
-	m, ok := b.candidate(id)
+	m, ok := b.node.Candidate(id)
 	if !ok {
 		return fmt.Errorf("samsa: add voter %d: the broker is not registered", id)
 	}
@@ -49,13 +52,22 @@ func (b *Broker) changeVoters(ctx context.Context, verb string, id BrokerID, c q
 	return nil
 }
 
-// candidate returns a broker as it registered last, or as the voters have met it.
-func (b *Broker) candidate(id BrokerID) (quorum.Member, bool) {
-	for _, m := range b.quorum.Status().Strangers {
-		if m.ID == id {
-			return m, true
-		}
-	}
-	known, ok := b.node.Broker(id)
-	return quorum.Member{ID: id, Directory: known.Directory, Addr: known.Addr}, ok
+// AddVoter does what [Broker.AddVoter] does, from wherever the client is, and in the
+// manner of an operator's other calls: asked for again it returns nil. An impossible
+// change matches [ErrInvalidVoters].
+func (c *Client) AddVoter(ctx context.Context, id BrokerID) error {
+	return c.changeVoters(ctx, fmt.Sprintf("add voter %d", id), partition.VoterRequest{Add: id})
+}
+
+// RemoveVoter does what [Broker.RemoveVoter] does, in the manner of [Client.AddVoter].
+func (c *Client) RemoveVoter(ctx context.Context, id BrokerID) error {
+	return c.changeVoters(ctx, fmt.Sprintf("remove voter %d", id), partition.VoterRequest{Remove: id})
+}
+
+func (c *Client) changeVoters(ctx context.Context, what string, req partition.VoterRequest) error {
+	_, err := c.cluster.change(ctx, what, kindVoter, func(seen log.Offset, w *wire.Writer) {
+		req.Seen = seen
+		req.Encode(w)
+	})
+	return err
 }

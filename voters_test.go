@@ -157,3 +157,44 @@ func TestVoterThatLostItsDisk(t *testing.T) {
 		f.closeAll()
 	})
 }
+
+// A client without a broker changes the voters too, whoever of them leads.
+func TestADialledClientChangesTheVoters(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ctx, cancel := context.WithTimeout(t.Context(), 10*time.Minute)
+		defer cancel()
+		f := newFleet(t, 3)
+		f.open(1, 2, 3, 4)
+		f.ready(ctx, 1, 2, 3, 4)
+		client, err := samsa.Dial(ctx, samsa.DialConfig{Addrs: []string{addrOf(2), addrOf(4)}, Transport: f.net})
+		require.NoError(t, err)
+		defer client.Close()
+		require.NoError(t, client.AddVoter(ctx, 4))
+		require.NoError(t, client.AddVoter(ctx, 4), "it is on the way")
+		f.until(2, func(s samsa.QuorumStatus) bool { return slices.Equal(votersOf(s), []samsa.BrokerID{1, 2, 3, 4}) })
+		require.NoError(t, client.AddVoter(ctx, 4), "it is there")
+
+		leader := f.brokers[4].Quorum().Leader
+		require.NoError(t, client.RemoveVoter(ctx, leader), "the leader itself")
+		f.until(4, func(s samsa.QuorumStatus) bool { return len(s.Voters) == 3 && s.Leader != leader && s.Leader != 0 })
+		require.NoError(t, client.RemoveVoter(ctx, leader), "it is gone")
+
+		err = client.AddVoter(ctx, 77)
+		require.ErrorIs(t, err, samsa.ErrInvalidVoters)
+		require.ErrorContains(t, err, "samsa: add voter 77: ")
+		require.ErrorContains(t, err, "the broker is not registered")
+		require.ErrorIs(t, client.AddVoter(ctx, 0), samsa.ErrInvalidVoters)
+		for _, id := range votersOf(f.brokers[4].Quorum())[:2] {
+			require.NoError(t, client.RemoveVoter(ctx, id))
+		}
+		last := votersOf(f.brokers[4].Quorum())
+		require.Len(t, last, 1)
+		require.ErrorIs(t, client.RemoveVoter(ctx, last[0]), samsa.ErrInvalidVoters)
+		short, stop := context.WithTimeout(ctx, time.Second)
+		defer stop()
+		require.NoError(t, f.brokers[last[0]].Close())
+		f.brokers[last[0]] = nil
+		require.ErrorIs(t, client.AddVoter(short, 1), context.DeadlineExceeded)
+		f.closeAll()
+	})
+}

@@ -56,6 +56,16 @@ func (s *Space) take(n int) error {
 	return nil
 }
 
+// Ample reports whether there is room to spare for records: half as much as is kept
+// free. On a disk that is no [Roomer] there is. It asks the disk.
+func (s *Space) Ample() bool {
+	if s == nil || s.fsys == nil {
+		return true
+	}
+	room, err := s.fsys.Room(s.dir)
+	return err == nil && room-s.reserve >= s.reserve/2
+}
+
 // A FullError says that a disk has too little room. It matches [ErrFull], and
 // syscall.ENOSPC as the error of a disk that has none does.
 type FullError struct {

@@ -55,6 +55,12 @@ type (
 		To   BrokerID
 	}
 
+	// VoterRequest gives a broker a vote, or takes it: one of Add and Remove is set.
+	VoterRequest struct {
+		Seen        log.Offset
+		Add, Remove BrokerID
+	}
+
 	// ChangeResponse: with OK, the metadata offset at which it is done. Text says more
 	// of a refusal; with OK of an election it says what may be lost.
 	ChangeResponse struct {
@@ -132,6 +138,20 @@ func (m *TransferRequest) Encode(w *wire.Writer) {
 func DecodeTransferRequest(b []byte) (TransferRequest, error) {
 	d := newDecoder(b)
 	m := TransferRequest{Seen: d.offset(), ID: DecodeID(d.Reader), To: d.brokerID()}
+	return m, d.Done()
+}
+
+// Encode appends m to a message.
+func (m *VoterRequest) Encode(w *wire.Writer) {
+	w.Int64(int64(m.Seen))
+	w.Int32(int32(m.Add))
+	w.Int32(int32(m.Remove))
+}
+
+// DecodeVoterRequest is the inverse of Encode.
+func DecodeVoterRequest(b []byte) (VoterRequest, error) {
+	d := newDecoder(b)
+	m := VoterRequest{Seen: d.offset(), Add: d.brokerID(), Remove: d.brokerID()}
 	return m, d.Done()
 }
 

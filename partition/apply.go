@@ -41,7 +41,7 @@ func (a *application) apply(rec Record) bool {
 
 func (a *application) registerBroker(r RegisterBroker) bool {
 	b := r.Broker
-	b.Epoch, b.Fenced, b.Stopping = BrokerEpoch(a.offset), true, false
+	b.Epoch, b.Fenced, b.Stopping, b.Full = BrokerEpoch(a.offset), true, false, false
 	i, known := a.findBroker(b.ID)
 	switch {
 	case b.ID < 1 || known && a.brokers[i].Epoch >= b.Epoch:
@@ -67,8 +67,8 @@ func (a *application) changeBroker(r ChangeBroker) bool {
 		return false
 	}
 	b := &a.brokers[i]
-	if b.Fenced != r.Fenced || b.Stopping != r.Stopping {
-		b.Fenced, b.Stopping = r.Fenced, r.Stopping
+	if b.Fenced != r.Fenced || b.Stopping != r.Stopping || b.Full != r.Full {
+		b.Fenced, b.Stopping, b.Full = r.Fenced, r.Stopping, r.Full
 		a.standing[r.ID] = true
 	}
 	return true

@@ -17,7 +17,7 @@ import (
 //	  fields in the order of the struct
 //
 //	type 1 RegisterBroker   broker, ids
-//	     2 ChangeBroker     id int32, epoch int64, fenced bool, stopping bool
+//	     2 ChangeBroker     id int32, epoch int64, fenced bool, standing
 //	     3 CreateTopic      topic, members
 //	     4 ChangeTopic      id 16 bytes, config, config
 //	     5 ChangePartition  id, state, members
@@ -25,7 +25,8 @@ import (
 //	     7 AddPartitions    id 16 bytes, expect int64, uvarint and that many states, members
 //
 //	broker   id int32, epoch int64, addr string, rack string, directory 16 bytes,
-//	         incarnation 16 bytes, fenced bool, stopping bool, voter only bool
+//	         incarnation 16 bytes, fenced bool, standing, voter only bool
+//	standing 1 byte: bit 0 stopping, bit 1 full
 //	topic    id 16 bytes, config, uvarint and that many states
 //	config   name string, partitions int64, replicas int64, min ISR int64, retention
 //	         int64 of nanoseconds, retention bytes int64, segment bytes int64, max batch
@@ -78,7 +79,7 @@ func EncodeRecords(recs []Record) []byte {
 			w.Int32(int32(r.ID))
 			w.Int64(int64(r.Epoch))
 			w.Bool(r.Fenced)
-			w.Bool(r.Stopping)
+			w.Uint8(standing(r.Stopping, r.Full))
 		case CreateTopic:
 			w.Uint8(typeCreateTopic)
 			r.Topic.encode(&w)
@@ -138,9 +139,9 @@ func (d *decoder) record(kind uint8) (Record, bool) {
 	case typeRegisterBroker:
 		return RegisterBroker{Broker: DecodeBroker(d.Reader), Suspect: decodeList(d, limitList, leastID, DecodeID)}, true
 	case typeChangeBroker:
-		return ChangeBroker{
-			ID: BrokerID(d.Int32()), Epoch: BrokerEpoch(d.Int64()), Fenced: d.Bool(), Stopping: d.Bool(),
-		}, true
+		r := ChangeBroker{ID: BrokerID(d.Int32()), Epoch: BrokerEpoch(d.Int64()), Fenced: d.Bool()}
+		r.Stopping, r.Full = readStanding(d.Reader)
+		return r, true
 	case typeCreateTopic:
 		return CreateTopic{Topic: d.topic(), Members: decodeList(d, limitList, leastMember, DecodeMember)}, true
 	case typeChangeTopic:
@@ -239,13 +240,13 @@ func (b Broker) Encode(w *wire.Writer) {
 	w.ID(b.Directory)
 	w.ID(b.Incarnation)
 	w.Bool(b.Fenced)
-	w.Bool(b.Stopping)
+	w.Uint8(standing(b.Stopping, b.Full))
 	w.Bool(b.VoterOnly)
 }
 
 // DecodeBroker takes a [Broker] off the front of a message.
 func DecodeBroker(r *wire.Reader) Broker {
-	return Broker{
+	b := Broker{
 		ID:          BrokerID(r.Int32()),
 		Epoch:       BrokerEpoch(r.Int64()),
 		Addr:        r.String(limitText),
@@ -253,9 +254,31 @@ func DecodeBroker(r *wire.Reader) Broker {
 		Directory:   r.ID(),
 		Incarnation: r.ID(),
 		Fenced:      r.Bool(),
-		Stopping:    r.Bool(),
-		VoterOnly:   r.Bool(),
 	}
+	b.Stopping, b.Full = readStanding(r)
+	b.VoterOnly = r.Bool()
+	return b
+}
+
+const (
+	flagStopping = 1 << iota
+	flagFull
+)
+
+// standing packs what a broker that is not fenced may yet lack.
+func standing(stopping, full bool) (v uint8) {
+	if stopping {
+		v |= flagStopping
+	}
+	if full {
+		v |= flagFull
+	}
+	return v
+}
+
+func readStanding(r *wire.Reader) (stopping, full bool) {
+	v := r.Flags(flagStopping | flagFull)
+	return v&flagStopping != 0, v&flagFull != 0
 }
 
 func (t Topic) encode(w *wire.Writer) {

@@ -195,13 +195,14 @@ func DecodeDeleteBeforeResponse(b []byte) (DeleteBeforeResponse, error) {
 // Encode appends m to a message.
 func (m *MetadataRequest) Encode(w *wire.Writer) {
 	w.Int64(int64(m.After))
+	w.Int32(int32(m.Controller))
 	w.Int32(m.MaxWaitMs)
 }
 
 // DecodeMetadataRequest is the inverse of Encode.
 func DecodeMetadataRequest(b []byte) (MetadataRequest, error) {
 	d := newDecoder(b)
-	m := MetadataRequest{After: d.offset(), MaxWaitMs: d.Int32()}
+	m := MetadataRequest{After: d.offset(), Controller: BrokerID(d.Int32()), MaxWaitMs: d.Int32()}
 	return m, d.Done()
 }
 

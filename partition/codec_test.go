@@ -132,7 +132,7 @@ func allMessages() []messageCodec {
 		codecOf(DeleteBeforeRequest{ID: id, Before: -1}, DecodeDeleteBeforeRequest),
 		codecOf(DeleteBeforeResponse{Code: OutOfRange, Epoch: 3, Leader: 2, Start: 7}, DecodeDeleteBeforeResponse),
 		codecOf(InfoResponse{Code: NotAvailable, Epoch: 1, Leader: 2, Start: 3, HighWatermark: 4, End: 5, Followers: []FollowerAnswer{{6, -1}}}, DecodeInfoResponse),
-		codecOf(MetadataRequest{After: -1, MaxWaitMs: 2}, DecodeMetadataRequest),
+		codecOf(MetadataRequest{After: -1, Controller: 3, MaxWaitMs: 2}, DecodeMetadataRequest),
 		codecOf(Image{
 			Cluster: UUID{1}, Offset: 2, Controller: 3, Voters: ids(4, 5),
 			Brokers: []Broker{{ID: 6, Addr: "x"}, {ID: 7, Fenced: true}}, Topics: []Topic{create},
@@ -144,6 +144,7 @@ func allMessages() []messageCodec {
 		codecOf(AlterTopicRequest{Seen: 1, Topic: rides, Config: create.Config}, DecodeAlterTopicRequest),
 		codecOf(ReassignRequest{Seen: 1, ID: id, Replicas: ids(2, 3)}, DecodeReassignRequest),
 		codecOf(TransferRequest{Seen: 1, ID: id, To: 2}, DecodeTransferRequest),
+		codecOf(VoterRequest{Seen: 1, Add: 2, Remove: 3}, DecodeVoterRequest),
 		codecOf(ElectRequest{Seen: 1, ID: id, To: 2}, DecodeElectRequest),
 		codecOf(ChangeResponse{Code: InvalidReplicas, Text: "no", Offset: 1, Controller: 2}, DecodeChangeResponse),
 	}
@@ -224,4 +225,29 @@ func FuzzDecodeMessages(f *testing.F) {
 		require.NoError(t, err)
 		require.Equal(t, m, again)
 	})
+}
+
+// What a broker lacks is one byte, and a bit of it that means nothing yet is refused.
+func TestStandingIsOneByte(t *testing.T) {
+	for want, r := range []ChangeBroker{
+		{ID: 1, Epoch: 2},
+		{ID: 1, Epoch: 2, Stopping: true},
+		{ID: 1, Epoch: 2, Full: true},
+		{ID: 1, Epoch: 2, Stopping: true, Full: true},
+	} {
+		b := EncodeRecords([]Record{r})
+		require.Equal(t, byte(want), b[len(b)-1])
+		got, err := DecodeRecords(b)
+		require.NoError(t, err)
+		require.Equal(t, []Record{r}, got)
+
+		var w wire.Writer
+		broker := Broker{ID: 1, Stopping: r.Stopping, Full: r.Full, VoterOnly: true}
+		broker.Encode(&w)
+		require.Equal(t, broker, DecodeBroker(wire.NewReader(w.Bytes())))
+	}
+	b := EncodeRecords([]Record{ChangeBroker{ID: 1}})
+	b[len(b)-1] = 4
+	_, err := DecodeRecords(b)
+	require.Error(t, err)
 }

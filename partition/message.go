@@ -104,10 +104,11 @@ type (
 	}
 
 	// MetadataRequest asks a broker for its image of the cluster. It is parked until that
-	// is newer than After, or MaxWaitMs is over.
+	// is newer than After, or as new and of another controller, or MaxWaitMs is over.
 	MetadataRequest struct {
-		After     log.Offset // an Image's Offset; -1: answer at once
-		MaxWaitMs int32
+		After      log.Offset // an Image's Offset; -1: answer at once
+		Controller BrokerID   // of that image
+		MaxWaitMs  int32
 	}
 	// Image is the whole metadata as one broker knows it: the answer to MetadataRequest.
 	Image struct {

@@ -23,6 +23,7 @@ type (
 		Epoch    BrokerEpoch
 		Fenced   bool
 		Stopping bool
+		Full     bool
 	}
 
 	// CreateTopic makes a topic with all its partitions. It is skipped if its name,

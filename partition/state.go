@@ -40,6 +40,7 @@ type Broker struct {
 	Incarnation UUID // of its process
 	Fenced      bool // it may neither lead nor stand in an ISR
 	Stopping    bool // in controlled shutdown
+	Full        bool // its disk has no room for records: it leads and joins nothing while others can
 	VoterOnly   bool // it keeps no copies of partitions
 }
 

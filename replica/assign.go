@@ -37,7 +37,7 @@ func Assign(t *partition.Table, id partition.ID, self partition.BrokerID, epoch 
 			continue
 		}
 		b, ok := t.Broker(p)
-		a.Peers = append(a.Peers, Peer{ID: p, Epoch: b.Epoch, Active: ok && !b.Fenced && !b.Stopping})
+		a.Peers = append(a.Peers, Peer{ID: p, Epoch: b.Epoch, Active: ok && !b.Fenced && !b.Stopping && !b.Full})
 	}
 	b, _ := t.Broker(self)
 	if a.Registered = epoch != 0 && b.Epoch == epoch; a.Registered && !b.Fenced {

@@ -99,5 +99,5 @@ func (Moved) input()     {}
 type Peer struct {
 	ID     partition.BrokerID
 	Epoch  partition.BrokerEpoch
-	Active bool // registered, unfenced and not stopping
+	Active bool // registered, unfenced, not stopping, and its disk is not full
 }

@@ -2,6 +2,7 @@ package logtest
 
 import (
 	"io/fs"
+	"math"
 	"syscall"
 )
 
@@ -30,6 +31,16 @@ func (d *Disk) LimitNames(on bool) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.room.names = on
+}
+
+// Room implements [log.Roomer], for one that keeps some free.
+func (d *Disk) Room(string) (int64, error) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if !d.room.limited {
+		return math.MaxInt64, nil
+	}
+	return d.free(), nil
 }
 
 // Used returns how many bytes count against the limit.

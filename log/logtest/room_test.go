@@ -2,6 +2,7 @@ package logtest_test
 
 import (
 	"fmt"
+	"math"
 	"math/rand"
 	"syscall"
 	"testing"
@@ -16,7 +17,13 @@ func TestAFullDiskTakesWhatFits(t *testing.T) {
 	d := newDisk(t)
 	create(t, d, "d/other", "1234567890", false)
 	f := create(t, d, "d/a", "", false)
+	room, err := d.Room("d")
+	require.NoError(t, err)
+	require.Equal(t, int64(math.MaxInt64), room)
 	d.Limit(16)
+	room, err = d.Room("d")
+	require.NoError(t, err)
+	require.EqualValues(t, 6, room)
 	n, err := f.WriteAt([]byte("abcd"), 0)
 	require.NoError(t, err)
 	require.Equal(t, 4, n)

@@ -103,10 +103,7 @@ func (r *addPartitions) place(p *plan, replicas int, present [][]partition.Broke
 	if len(brokers) < replicas {
 		return nil, r.refuse(partition.InvalidReplicas, "%s", tooFew(replicas, brokers)), false
 	}
-	if active := p.activeOf(brokers); len(active) >= replicas {
-		brokers = active
-	}
-	placed, err := partition.PlaceMore(brokers, present, r.in.Total-len(present), replicas, p.partitions())
+	placed, err := partition.PlaceMore(p.fittest(brokers, replicas), present, r.in.Total-len(present), replicas, p.partitions())
 	if err != nil {
 		return nil, r.refuse(partition.InvalidReplicas, "%s", textOf(err)), false
 	}

@@ -114,6 +114,9 @@ func (k *cluster) settled() {
 			b, ok := k.table.Broker(member)
 			require.True(k.t, ok && !b.Fenced, "%v: fenced broker %d stands in ISR %v (C1)", id, member, s.ISR)
 		}
+		if k.fullLeads(s) {
+			require.Fail(k.t, "a full broker leads, and another could", "%v %+v (C13)", id, *s)
+		}
 		if s.Leader == partition.NoBroker {
 			for _, candidate := range slices.Concat(s.ISR, s.ELR) {
 				b, _ := k.table.Broker(candidate)
@@ -121,6 +124,15 @@ func (k *cluster) settled() {
 			}
 		}
 	}
+}
+
+// fullLeads reports whether a full broker leads, though one with room is in sync.
+func (k *cluster) fullLeads(s *partition.State) bool {
+	roomy := func(id partition.BrokerID) bool {
+		b, _ := k.table.Broker(id)
+		return !b.Fenced && !b.Stopping && !b.Full
+	}
+	return s.Leader != partition.NoBroker && !roomy(s.Leader) && slices.ContainsFunc(s.ISR, roomy)
 }
 
 // ask sends a request and returns its answer, or nil if there is none yet.

@@ -47,4 +47,6 @@
 //	    rises. The ISR is no smaller for it until then.
 //	C12 Where nobody is electable only an operator has an incomplete replica elected:
 //	    the partition is recovering until its leader has reported.
+//	C13 A broker whose disk is full leads nothing that another in sync could lead,
+//	    leaves an ISR that is MinISR without it, and joins none.
 package control

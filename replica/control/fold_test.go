@@ -47,6 +47,7 @@ type process struct {
 	suspect []partition.ID // remembered until a registration has told of them
 	lossy   bool           // it has lost records, and the table does not know yet
 	stops   bool           // it wants to stop
+	full    bool           // its disk has no room
 }
 
 // TestRandomLives checks after every entry that nothing acknowledged is lost, and
@@ -129,6 +130,8 @@ func (w *world) turn() {
 		w.administer()
 	case n < 94:
 		p.stops = p.up
+	case n < 95:
+		p.full = !p.full
 	default:
 		w.decide()
 	}
@@ -158,7 +161,8 @@ func (w *world) send(in Input) {
 	}
 }
 
-// fresh gives a repeated request a token of its own.
+// fresh gives a repeated request a token of its own, as the shell does, and a topic an
+// id of its own: one that has been deleted meanwhile does not come back.
 func fresh(w *world, in Input) Input {
 	switch in := in.(type) {
 	case Register:
@@ -170,7 +174,7 @@ func fresh(w *world, in Input) Input {
 	case Alter:
 		return w.alter(in.AlterISR)
 	case CreateTopic:
-		in.Token = w.next()
+		in.Token, in.Topic = w.next(), uuid(w.rng.IntN(1<<30))
 		return in
 	}
 	return freshWish(w, in)

@@ -8,8 +8,8 @@ import (
 
 // The messages between a broker and the controller.
 type (
-	// RegisterRequest asks for a broker epoch. Broker.Epoch, Fenced and Stopping are
-	// the controller's to say, and do not travel. What makes a partition suspect must be
+	// RegisterRequest asks for a broker epoch. Broker.Epoch, Fenced, Stopping and Full
+	// are the controller's to say, and do not travel. What makes a partition suspect must be
 	// remembered until a registration that names it has been answered: a broker that
 	// dies before that finds nothing amiss the next time. Broker.Incarnation counts the
 	// lives of the directory; see [partition.UUID.WithLife].
@@ -36,6 +36,7 @@ type (
 		Applied   log.Offset // of the newest metadata entry that the broker has applied
 		WantFence bool       // it cannot serve
 		WantStop  bool       // it wants to stop, once others lead what it leads
+		Full      bool       // its disk has no room for records
 	}
 
 	// HeartbeatResponse: with UnknownBroker and StaleBroker the broker must register
@@ -136,6 +137,7 @@ func (m *HeartbeatRequest) Encode(w *wire.Writer) {
 	w.Int64(int64(m.Applied))
 	w.Bool(m.WantFence)
 	w.Bool(m.WantStop)
+	w.Bool(m.Full)
 }
 
 // DecodeHeartbeatRequest is the inverse of [HeartbeatRequest.Encode].
@@ -147,6 +149,7 @@ func DecodeHeartbeatRequest(b []byte) (HeartbeatRequest, error) {
 		Applied:   log.Offset(r.Int64()),
 		WantFence: r.Bool(),
 		WantStop:  r.Bool(),
+		Full:      r.Bool(),
 	}
 	return m, r.Done()
 }

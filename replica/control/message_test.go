@@ -29,7 +29,7 @@ var messages = struct {
 		PrevEpoch: 7, Suspect: []partition.ID{{Topic: uuid(3), Partition: 4}, {Topic: uuid(5)}},
 	},
 	RegisterResponse{Code: partition.DuplicateBroker, Epoch: 1 << 40, Controller: 2},
-	HeartbeatRequest{Broker: 1, Epoch: 2, Applied: 3, WantFence: true},
+	HeartbeatRequest{Broker: 1, Epoch: 2, Applied: 3, WantFence: true, Full: true},
 	HeartbeatResponse{Code: partition.StaleBroker, Fenced: true, Offset: 1 << 50, Controller: 9},
 	LogEndsRequest{Broker: 1, Epoch: 2, IDs: []partition.ID{{Topic: uuid(3), Partition: 4}}},
 	LogEndsResponse{Code: partition.Internal, Broker: 1, Epoch: 2, Ends: []LogEnd{

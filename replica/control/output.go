@@ -62,6 +62,10 @@ const (
 	Stopping
 	// FencedStopped: that is done, and the broker may go.
 	FencedStopped
+	// Filled: a broker's disk has no room for records, and what it leads goes to others.
+	Filled
+	// Roomy: it has room again.
+	Roomy
 	// BalancedElection: all replicas of a partition had left its ISR and ELR, and the
 	// most complete of them was elected. Unless the topic is Synced, records that a
 	// power cut took from all of them are gone.
@@ -109,6 +113,10 @@ func (k EventKind) String() string {
 		return "reassignment begun"
 	case ReassignEnded:
 		return "reassignment ended"
+	case Filled:
+		return "disk full"
+	case Roomy:
+		return "disk has room again"
 	case Stopping:
 		return "stopping"
 	case FencedStopped:

@@ -29,7 +29,7 @@ type plan struct {
 }
 
 // A standing is whether a broker may lead and stand in an ISR.
-type standing struct{ fenced, stopping bool }
+type standing struct{ fenced, stopping, full bool }
 
 // A foreseen event is one to be told if a record of the entry is not skipped.
 type foreseen struct {
@@ -111,7 +111,7 @@ func (p *plan) tell(e Event) { p.events = append(p.events, foreseen{len(p.record
 
 // changeBroker gives b another standing.
 func (p *plan) changeBroker(b partition.Broker, s standing, why EventKind) {
-	p.add(partition.ChangeBroker{ID: b.ID, Epoch: b.Epoch, Fenced: s.fenced, Stopping: s.stopping}, 16)
+	p.add(partition.ChangeBroker{ID: b.ID, Epoch: b.Epoch, Fenced: s.fenced, Stopping: s.stopping, Full: s.full}, 16)
 	p.brokers[b.ID] = s
 	p.c.soil(p.c.table.PartitionsOf(b.ID)...)
 	p.tell(Event{Kind: why, Broker: b.ID, Epoch: b.Epoch})
@@ -185,12 +185,18 @@ func (p *plan) unfenced(id partition.BrokerID) bool {
 	return ok && !s.fenced
 }
 
+// roomy says that an active broker has room for records.
+func (p *plan) roomy(id partition.BrokerID) bool {
+	s, ok := p.standing(id)
+	return ok && s == standing{}
+}
+
 func (p *plan) standing(id partition.BrokerID) (standing, bool) {
 	if s, ok := p.brokers[id]; ok {
 		return s, true
 	}
 	b, ok := p.c.table.Broker(id)
-	return standing{b.Fenced, b.Stopping}, ok
+	return standing{b.Fenced, b.Stopping, b.Full}, ok
 }
 
 // state returns what is known of a partition: its state in the entry, or the

@@ -49,7 +49,7 @@ func (r *register) judge(p *plan) (Reply, bool) {
 	case known && !old.Fenced && old.Directory != b.Directory:
 		return r.answer(partition.DuplicateBroker), true
 	}
-	b.Epoch, b.Fenced, b.Stopping = 0, true, false
+	b.Epoch, b.Fenced, b.Stopping, b.Full = 0, true, false, false
 	suspect := r.suspect(p, old)
 	p.add(partition.RegisterBroker{Broker: b, Suspect: suspect}, 64+len(b.Addr)+len(b.Rack)+idSize*len(suspect))
 	p.brokers[b.ID] = standing{fenced: true}
@@ -88,8 +88,8 @@ func (r *register) suspect(p *plan, old partition.Broker) []partition.ID {
 	return suspect
 }
 
-// heartbeat fences and unfences a broker as it wishes (rule C4), and lets it stop
-// (rule C10).
+// heartbeat fences and unfences a broker as it wishes (rule C4), lets it stop (rule
+// C10), and hears of the room on its disk (rule C13).
 type heartbeat struct {
 	in  Heartbeat
 	did bool // its record has been applied, or skipped
@@ -117,11 +117,15 @@ func (r *heartbeat) judge(p *plan) (Reply, bool) {
 		// It is judged again when something has been applied, here or elsewhere.
 	case r.in.WantFence:
 		p.changeBroker(b, standing{fenced: true, stopping: b.Stopping}, FencedItself)
+	case !b.Fenced && r.in.Full:
+		p.changeBroker(b, standing{full: true}, Filled)
+	case !b.Fenced:
+		p.changeBroker(b, standing{}, Roomy)
 	case p.c.stands(b.ID):
 		// What it leads it leads by the word of an earlier incarnation, whose epoch it
 		// must not take up again. The entry that settles this comes first.
 	default:
-		p.changeBroker(b, standing{}, Unfenced)
+		p.changeBroker(b, standing{full: r.in.Full}, Unfenced)
 	}
 	return Reply{}, false
 }
@@ -164,7 +168,8 @@ func (r *heartbeat) answerNow(c *Controller) (Reply, bool) {
 	}
 	behind := r.in.Applied < offsetOf(b.Epoch)
 	leaves := r.in.WantFence || r.in.WantStop
-	if r.did || b.Fenced == leaves || b.Fenced && (behind || b.Stopping) {
+	same := b.Fenced == leaves && (b.Fenced || b.Stopping || b.Full == r.in.Full)
+	if r.did || same || b.Fenced && (behind || b.Stopping) {
 		return Reply{r.in.Token, HeartbeatResponse{Fenced: b.Fenced, Offset: c.table.Offset()}}, true
 	}
 	return Reply{}, false
@@ -273,8 +278,8 @@ func (r *alter) check(t *partition.Table) (*partition.State, partition.Code) {
 // named without its epoch: the leader may not have heard of it yet.
 func eligible(t *partition.Table, s *partition.State, m partition.Member) bool {
 	b, ok := t.Broker(m.ID)
-	if !ok || b.Fenced || b.Stopping && !slices.Contains(s.ISR, m.ID) {
-		return false // one that stops stays where it is needed, and joins nothing
+	if !ok || b.Fenced || (b.Stopping || b.Full) && !slices.Contains(s.ISR, m.ID) {
+		return false // one that stops or is full stays where it is needed, and joins nothing
 	}
 	if mutate.On("KIP-903") || mutate.On("fence races ISR") {
 		return true

@@ -42,7 +42,7 @@ func (c *Controller) stands(b partition.BrokerID) bool {
 // repair takes inactive brokers out of the ISR and elects a leader where one is
 // missing or has gone (rules C1 to C3).
 func (p *plan) repair(id partition.ID, s *partition.State) {
-	isr := p.fit(s.ISR)
+	isr := p.fit(id, s)
 	if mutate.On("no rescan") {
 		isr = s.ISR
 	}
@@ -69,26 +69,48 @@ func (p *plan) repair(id partition.ID, s *partition.State) {
 	p.tell(Event{Kind: BalancedElection, Broker: winner, Partition: id})
 }
 
-// fit returns the members of an ISR that may stay in it: those that are active. One
-// that is about to stop stays where nobody else is, until it goes.
-func (p *plan) fit(isr []partition.BrokerID) []partition.BrokerID {
-	may := p.able(isr)
-	return slices.DeleteFunc(slices.Clone(isr), func(b partition.BrokerID) bool { return !may(b) })
+// fit returns the members of a partition's ISR that may stay in it: those that are
+// active and, if MinISR are left, have room. One that is about to stop stays where
+// nobody else is, until it goes.
+func (p *plan) fit(id partition.ID, s *partition.State) []partition.BrokerID {
+	if free := those(s.ISR, p.roomy); len(free) >= max(1, min(p.minISR(id), len(s.Replicas))) {
+		return free
+	}
+	if active := those(s.ISR, p.active); len(active) > 0 {
+		return active
+	}
+	return those(s.ISR, p.unfenced)
 }
 
-// able returns who may lead a partition of that ISR.
-func (p *plan) able(isr []partition.BrokerID) func(partition.BrokerID) bool {
-	if len(isr) == 0 || slices.ContainsFunc(isr, p.active) {
+// able returns who may lead a partition of that ISR: those with room if there are any,
+// else those that are active, and in the ISR itself else those about to stop.
+func (p *plan) able(s *partition.State, isr []partition.BrokerID) func(partition.BrokerID) bool {
+	complete := isr
+	if len(isr) == 0 {
+		complete = slices.Concat(s.ISR, s.ELR)
+	}
+	switch {
+	case slices.ContainsFunc(complete, p.roomy):
+		return p.roomy
+	case len(isr) == 0, slices.ContainsFunc(isr, p.active):
 		return p.active
 	}
 	return p.unfenced
 }
 
+func those(ids []partition.BrokerID, may func(partition.BrokerID) bool) []partition.BrokerID {
+	return slices.DeleteFunc(slices.Clone(ids), func(b partition.BrokerID) bool { return !may(b) })
+}
+
 // change carries out c, with all that follows for reassignment, ELR and leader. It
 // reports whether there is anything to change. MinISR and Active are filled in.
 func (p *plan) change(id partition.ID, s *partition.State, c partition.Change) bool {
-	c.MinISR, c.Active = p.minISR(id), p.able(c.ISR)
+	c.MinISR, c.Active = p.minISR(id), p.able(s, c.ISR)
 	next, added := s.Change(c)
+	if next.Leader == partition.NoBroker && len(next.ISR) > 0 {
+		c.Active = p.able(s, next.ISR) // a reassignment has taken those that were better
+		next, added = s.Change(c)
+	}
 	if sameButEpoch(next, *s) {
 		return false
 	}

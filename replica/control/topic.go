@@ -58,10 +58,7 @@ func (r *create) judge(p *plan) (Reply, bool) {
 	if len(brokers) < replicas {
 		return r.refuse(partition.InvalidReplicas, tooFew(replicas, brokers)), true
 	}
-	if active := p.activeOf(brokers); len(active) >= replicas {
-		brokers = active // a copy on a fenced broker is no copy yet
-	}
-	placed, err := partition.Place(brokers, cfg.Partitions, replicas, p.partitions())
+	placed, err := partition.Place(p.fittest(brokers, replicas), cfg.Partitions, replicas, p.partitions())
 	if err != nil {
 		return r.refuse(partition.InvalidReplicas, err.Error()), true
 	}
@@ -177,6 +174,20 @@ func (p *plan) begin(placed [][]partition.BrokerID) (states []*partition.State, 
 // keepers returns the brokers that keep copies.
 func (p *plan) keepers() []partition.Broker {
 	return slices.DeleteFunc(p.c.table.Brokers(), func(b partition.Broker) bool { return b.VoterOnly })
+}
+
+// fittest returns want of brokers or more: those with room if they are enough, else those
+// that are active, else all. A copy on a fenced broker is no copy yet.
+func (p *plan) fittest(brokers []partition.Broker, want int) []partition.Broker {
+	active := p.activeOf(brokers)
+	roomy := slices.DeleteFunc(slices.Clone(active), func(b partition.Broker) bool { return !p.roomy(b.ID) })
+	switch {
+	case len(roomy) >= want:
+		return roomy
+	case len(active) >= want:
+		return active
+	}
+	return brokers
 }
 
 // activeOf returns the active ones of brokers.

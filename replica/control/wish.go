@@ -84,11 +84,14 @@ func (r *transfer) judge(p *plan) (Reply, bool) {
 	if !slices.Contains(s.ISR, to) {
 		return r.refuse(partition.IneligibleReplica, "broker %d is not in sync", to), true
 	}
+	if b, _ := p.c.table.Broker(to); b.Full {
+		return r.refuse(partition.IneligibleReplica, "the disk of broker %d is full", to), true
+	}
 	if r.tries >= maxTries {
 		return r.answer(partition.NotAttempted), true
 	}
 	if !p.isTouched(r.in.ID) && !p.full() && len(p.brokers) == 0 {
-		p.change(r.in.ID, s, partition.Change{ISR: p.fit(s.ISR), Prefer: to})
+		p.change(r.in.ID, s, partition.Change{ISR: p.fit(r.in.ID, s), Prefer: to})
 	}
 	return Reply{}, false
 }
@@ -140,7 +143,7 @@ func (r *reassign) judge(p *plan) (Reply, bool) {
 		return r.answer(partition.NotAttempted), true
 	}
 	if !p.isTouched(r.in.ID) && !p.full() && len(p.brokers) == 0 {
-		p.change(r.in.ID, s, partition.Change{ISR: p.fit(s.ISR), Target: target})
+		p.change(r.in.ID, s, partition.Change{ISR: p.fit(r.in.ID, s), Target: target})
 	}
 	return Reply{}, false
 }

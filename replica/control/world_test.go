@@ -57,7 +57,7 @@ func (w *world) live(p *process) {
 		w.send(Register{w.next(), RegisterRequest{Broker: p.Broker, PrevEpoch: p.clean, Suspect: p.suspect}})
 	default:
 		applied := w.table.Offset() - log.Offset(w.rng.IntN(2))
-		w.send(Heartbeat{w.next(), HeartbeatRequest{Broker: p.ID, Epoch: p.epoch, Applied: applied, WantFence: !w.calm && w.chance(2), WantStop: p.stops}})
+		w.send(Heartbeat{w.next(), HeartbeatRequest{Broker: p.ID, Epoch: p.epoch, Applied: applied, WantFence: !w.calm && w.chance(2), WantStop: p.stops, Full: p.full}})
 	}
 }
 
@@ -245,6 +245,7 @@ func (w *world) complete(id partition.ID, old, s *partition.State) {
 func (w *world) recover() {
 	w.calm = true
 	for _, p := range w.brokers {
+		p.full = false
 		w.stop(p) // what has answered that it is damaged may answer again
 		w.boot(p)
 	}

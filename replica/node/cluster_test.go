@@ -129,6 +129,12 @@ func (v voter) Status() quorum.Status {
 
 func (v voter) Gone(partition.BrokerID) {}
 
+func (v voter) StepAside(context.Context) {}
+
+func (v voter) ChangeVoters(context.Context, quorum.Change) (log.Offset, error) {
+	return 0, quorum.ErrBadChange
+}
+
 func (v voter) Watch() (quorum.Status, <-chan struct{}) {
 	v.a.watch.Lock()
 	defer v.a.watch.Unlock()

@@ -113,7 +113,7 @@ func (n *Node) heartbeat() (bool, error) {
 	n.hurry, n.hurried = cancel, false
 	n.mu.Unlock()
 	applied, changed := n.Changed()
-	req := control.HeartbeatRequest{Broker: n.self, Epoch: n.Epoch(), Applied: applied, WantStop: n.leaving.Load()}
+	req := control.HeartbeatRequest{Broker: n.self, Epoch: n.Epoch(), Applied: applied, WantStop: n.leaving.Load(), Full: n.full()}
 	w := wire.NewWriter(nil)
 	req.Encode(w)
 	sent := time.Now()
@@ -201,9 +201,11 @@ func (n *Node) askController(ctx context.Context, m Message) (Message, error) {
 }
 
 // HandOver has others lead in this broker's place, and returns when it is fenced:
-// it leads nothing any more, and everybody who is there knows. A broker alone has nobody
-// to hand over to.
+// it leads nothing any more, and everybody who is there knows. The quorum's lead goes
+// first, so that it is another controller that lets this broker go. A broker alone has
+// nobody to hand over to.
 func (n *Node) HandOver(ctx context.Context) error {
+	n.quorum.StepAside(ctx)
 	if len(n.Brokers()) < 2 || n.Epoch() == 0 {
 		return nil
 	}

@@ -206,6 +206,7 @@ func (n *Node) refuse(id partition.ID, topic string, err error) {
 		n.mu.Lock()
 		n.later = true
 		n.mu.Unlock()
+		n.noteFull()
 	default:
 		n.failStorage(err)
 	}
@@ -256,18 +257,22 @@ func (n *Node) Changed() (log.Offset, <-chan struct{}) {
 	return n.table.Offset(), n.changed
 }
 
-// HandleMetadata answers with this broker's image of the cluster once it is newer
-// than the asker's, or the wait is over.
+// HandleMetadata answers with this broker's image of the cluster once it has news for
+// the asker, or the wait is over. Who has newer metadata than this broker may know
+// better who the controller is, too.
 func (n *Node) HandleMetadata(ctx context.Context, req partition.MetadataRequest) partition.Image {
 	timer := time.NewTimer(time.Duration(req.MaxWaitMs) * time.Millisecond)
 	defer timer.Stop()
 	for {
 		offset, changed := n.Changed()
-		if offset > req.After {
+		st, elected := n.quorum.Watch()
+		other := st.Leader != partition.NoBroker && st.Leader != req.Controller
+		if offset > req.After || offset == req.After && other {
 			return n.image()
 		}
 		select {
 		case <-changed:
+		case <-elected:
 		case <-timer.C:
 			return n.image()
 		case <-ctx.Done():

@@ -51,6 +51,8 @@ type Quorum interface {
 	Status() quorum.Status
 	Watch() (quorum.Status, <-chan struct{})
 	Gone(id partition.BrokerID)
+	StepAside(ctx context.Context)
+	ChangeVoters(ctx context.Context, c quorum.Change) (log.Offset, error)
 }
 
 // Config says how a node works. All fields are needed unless they say otherwise.
@@ -104,6 +106,7 @@ type Node struct {
 	lease   atomic.Int64 // how long after born the controller's last answer holds
 	epoch   atomic.Int64 // this incarnation's broker epoch; 0: not registered
 	leaving atomic.Bool  // this broker wants to stop
+	refused atomic.Int64 // how long after born the disk had no room; 0: it has
 
 	failed  atomic.Bool // no clean mark may be left
 	closing sync.Once

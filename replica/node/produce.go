@@ -173,8 +173,12 @@ func (o *produceOp) append(r *Replica, now time.Time) partition.Code {
 	first, err := r.log.Append(o.epoch, o.batch)
 	if err != nil {
 		code := writeCode(err)
-		if code == partition.StorageFailed {
+		switch code {
+		case partition.StorageFailed:
 			r.fail(err)
+		case partition.DiskFull:
+			r.node.noteFull()
+		default:
 		}
 		return code
 	}

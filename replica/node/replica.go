@@ -199,6 +199,9 @@ func (r *Replica) carryDisk(now time.Time, out replica.Output) bool {
 	case err == nil:
 	case passes(err): // the machine waits a while, and asks again
 		r.node.logger.Warn("log refuses", "partition", r.name(), "error", err)
+		if isFull(err) {
+			r.node.noteFull()
+		}
 	default:
 		r.fail(err)
 		return false

@@ -331,14 +331,32 @@ func TestInfoAndMetadata(t *testing.T) {
 		image := n.HandleMetadata(t.Context(), partition.MetadataRequest{After: -1, MaxWaitMs: 60_000})
 		require.Len(t, image.Topics, 1)
 		begun := time.Now()
-		require.Equal(t, image.Offset, n.HandleMetadata(t.Context(), partition.MetadataRequest{After: image.Offset, MaxWaitMs: 700}).Offset)
+		require.Equal(t, image.Offset, n.HandleMetadata(t.Context(), partition.MetadataRequest{After: image.Offset, Controller: 1, MaxWaitMs: 700}).Offset)
 		require.Equal(t, 700*time.Millisecond, time.Since(begun))
 		newer := make(chan partition.Image, 1)
 		go func() {
-			newer <- n.HandleMetadata(t.Context(), partition.MetadataRequest{After: image.Offset, MaxWaitMs: 60_000})
+			newer <- n.HandleMetadata(t.Context(), partition.MetadataRequest{After: image.Offset, Controller: 1, MaxWaitMs: 60_000})
 		}()
 		time.Sleep(time.Second)
 		c.create(partition.TopicConfig{Name: "more"})
 		require.Greater(t, (<-newer).Offset, image.Offset)
+
+		// A change of the controller is in no record.
+		image = n.image()
+		begun = time.Now()
+		old := partition.MetadataRequest{After: image.Offset, Controller: 3, MaxWaitMs: 60_000}
+		require.Equal(t, partition.BrokerID(1), n.HandleMetadata(t.Context(), old).Controller)
+		require.Zero(t, time.Since(begun))
+		old.After++ // who knows more than this broker may know better
+		old.MaxWaitMs = 300
+		n.HandleMetadata(t.Context(), old)
+		require.Equal(t, 300*time.Millisecond, time.Since(begun))
+		go func() {
+			newer <- n.HandleMetadata(t.Context(), partition.MetadataRequest{After: image.Offset, Controller: 1, MaxWaitMs: 60_000})
+		}()
+		synctest.Wait()
+		c.a.lead(2)
+		require.Equal(t, partition.BrokerID(2), (<-newer).Controller)
+		require.Equal(t, 300*time.Millisecond, time.Since(begun))
 	})
 }

@@ -26,6 +26,7 @@ func (n *Node) runClock() {
 				r.flushSoon()
 			}
 		}
+		n.lookForRoom()
 		n.cold.expire(time.Now().Add(-n.cfg.SessionTimeout))
 		if n.takeLater() {
 			n.touch()

@@ -1,12 +1,15 @@
 package quorum
 
 import (
+	"context"
 	"fmt"
+	"slices"
 	"testing"
 	"testing/cryptotest"
 	"testing/synctest"
 	"time"
 
+	"github.com/samsalog/samsa/partition"
 	"github.com/stretchr/testify/require"
 )
 
@@ -79,5 +82,47 @@ func TestOperatorsCalls(t *testing.T) {
 		m.stopAll(1, 2, 3)
 		_, err = m.rooms[next].q.ChangeVoters(t.Context(), Change{Remove: next})
 		require.ErrorIs(t, err, ErrClosed)
+	})
+}
+
+// Who is about to go hands the lead on, and goes also if nobody takes it.
+func TestStepAside(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		m := newMachineRoom(t, 3)
+		m.start(1, 2, 3)
+		leader := m.leading(1, 2, 3)
+		others := slices.DeleteFunc([]partition.BrokerID{1, 2, 3}, func(id partition.BrokerID) bool { return id == leader })
+		begun := time.Now()
+		m.at(others[0]).StepAside(t.Context())
+		require.Zero(t, time.Since(begun), "it does not lead")
+		m.at(leader).StepAside(t.Context())
+		require.NotEqual(t, leader, m.leading(1, 2, 3))
+		require.Less(t, time.Since(begun), 100*time.Millisecond)
+
+		leader = m.leading(1, 2, 3)
+		for _, id := range []partition.BrokerID{1, 2, 3} {
+			if id != leader {
+				require.NoError(t, m.stop(id))
+			}
+		}
+		begun = time.Now()
+		m.at(leader).StepAside(t.Context())
+		cfg := m.rooms[leader].q.cfg
+		require.LessOrEqual(t, time.Since(begun), time.Duration(cfg.ElectionTicks)*cfg.Tick)
+		ctx, cancel := context.WithCancel(t.Context())
+		cancel()
+		begun = time.Now()
+		m.at(leader).StepAside(ctx)
+		require.Zero(t, time.Since(begun))
+		require.NoError(t, m.stop(leader))
+
+		alone := newMachineRoom(t, 1)
+		alone.start(1)
+		require.Equal(t, partition.BrokerID(1), alone.leading(1))
+		begun = time.Now()
+		alone.at(1).StepAside(t.Context())
+		require.Zero(t, time.Since(begun), "there is nobody else")
+		require.True(t, alone.at(1).Status().Leading)
+		require.NoError(t, alone.stop(1))
 	})
 }

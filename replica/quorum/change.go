@@ -28,7 +28,7 @@ type Change struct {
 // when it is agreed on; that a broker which was added has its vote is seen in
 // Status.Voters. After an error nothing was proposed, unless it matches
 // [ErrOutcomeUnknown]. It is [ErrNotLeader], [ErrBusy] while another change is under
-// way, or matches [ErrBadChange].
+// way, or matches [ErrBadChange], which one that matches [ErrNoChange] does.
 func (e *Engine) ChangeVoters(c Change) (Token, error) {
 	if e.err != nil {
 		return 0, ErrClosed
@@ -55,11 +55,13 @@ func (r roster) resolve(c Change) (rosterChange, error) {
 		all := slices.Concat(r.learners, r.voters) // who is not in yet leaves first
 		i := slices.IndexFunc(all, func(m Member) bool { return m.ID == c.Remove })
 		if i < 0 {
-			return change, fmt.Errorf("%w: broker %d is no voter", ErrBadChange, c.Remove)
+			return change, fmt.Errorf("%w: broker %d is no voter", ErrNoChange, c.Remove)
 		}
 		change.member = all[i]
 	case c.Add.Addr == "":
 		return change, fmt.Errorf("%w: broker %d has no address", ErrBadChange, c.Add.ID)
+	case indexOf(r.all(), c.Add) >= 0:
+		return change, fmt.Errorf("%w: broker %d votes, or is on the way to", ErrNoChange, c.Add.ID)
 	}
 	if _, err := r.apply(change); err != nil {
 		return change, fmt.Errorf("%w: %w", ErrBadChange, err)

@@ -23,6 +23,8 @@ var (
 	ErrDropped = errors.New("quorum: entry was overwritten")
 	// ErrBadChange: the voters cannot be changed like that; nothing was proposed.
 	ErrBadChange = errors.New("quorum: impossible change of the voters")
+	// ErrNoChange: the voters are so already. It matches [ErrBadChange].
+	ErrNoChange = fmt.Errorf("%w: they are so already", ErrBadChange)
 	// ErrOutcomeUnknown: the entry may be applied, now or later, or never.
 	ErrOutcomeUnknown = errors.New("quorum: outcome unknown")
 	// ErrClosed: Run has ended. Nothing was proposed.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"time"
 
 	"github.com/samsalog/samsa/log"
 	"github.com/samsalog/samsa/partition"
@@ -51,6 +52,20 @@ func (q *Quorum) Transfer(ctx context.Context, to partition.BrokerID) error {
 		case <-ctx.Done():
 			return context.Cause(ctx)
 		}
+	}
+}
+
+// StepAside hands the lead to another voter, if this one has it and another takes it
+// within an election's time. It is for a voter that is about to go: the others need not
+// miss it first.
+func (q *Quorum) StepAside(ctx context.Context) {
+	if q.Status().Role != Leader {
+		return
+	}
+	ctx, cancel := context.WithTimeout(ctx, time.Duration(q.cfg.ElectionTicks)*q.cfg.Tick)
+	defer cancel()
+	if err := q.Transfer(ctx, partition.NoBroker); err != nil {
+		q.cfg.Logger.Info("nobody takes the lead of the quorum", "broker", q.cfg.Self, "error", err)
 	}
 }
 
@@ -110,7 +125,7 @@ func decodeOrder(body []byte) (partition.UUID, Change, error) {
 
 // refusals are the errors that an outcome tells apart; the numbers are on the wire. Any
 // other is taken for an unknown outcome.
-var refusals = []error{nil, ErrNotLeader, ErrBusy, ErrBadChange, ErrDropped, ErrClosed}
+var refusals = []error{nil, ErrNotLeader, ErrBusy, ErrBadChange, ErrDropped, ErrClosed, ErrNoChange}
 
 func encodeOutcome(o outcome) []byte {
 	code, text := uint8(len(refusals)), ""

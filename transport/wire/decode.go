@@ -74,6 +74,16 @@ func (r *Reader) Bool() bool {
 	}
 }
 
+// Flags takes a byte in which no bit but those of known may be set.
+func (r *Reader) Flags(known uint8) uint8 {
+	v := r.Uint8()
+	if v&^known != 0 {
+		r.fail("flags of %#x; those known are %#x", v, known)
+		return 0
+	}
+	return v
+}
+
 // Int16 takes two bytes.
 func (r *Reader) Int16() int16 {
 	if b := r.take(2); b != nil {

@@ -15,6 +15,7 @@ func TestFieldsComeBackAsTheyWereWritten(t *testing.T) {
 	w.Uint8(200)
 	w.Bool(true)
 	w.Bool(false)
+	w.Uint8(5)
 	w.Int16(math.MinInt16)
 	w.Int32(math.MaxInt32)
 	w.Int64(-1)
@@ -35,6 +36,7 @@ func TestFieldsComeBackAsTheyWereWritten(t *testing.T) {
 	require.Equal(t, uint8(200), r.Uint8())
 	require.True(t, r.Bool())
 	require.False(t, r.Bool())
+	require.Equal(t, uint8(5), r.Flags(7))
 	require.Equal(t, int16(math.MinInt16), r.Int16())
 	require.Equal(t, int32(math.MaxInt32), r.Int32())
 	require.Equal(t, int64(-1), r.Int64())
@@ -90,6 +92,8 @@ func TestBoundsAreChecked(t *testing.T) {
 		read func(r *Reader)
 		ok   bool
 	}{
+		{"flags that are known", []byte{6}, func(r *Reader) { r.Flags(7) }, true},
+		{"flags that are not", []byte{8}, func(r *Reader) { r.Flags(7) }, false},
 		{"a count at its limit", append(number(10), zeros...), func(r *Reader) { r.Count(10, 1) }, true},
 		{"a count over its limit", append(number(10), zeros...), func(r *Reader) { r.Count(9, 1) }, false},
 		{"a count of more than can follow", append(number(10), zeros[1:]...), func(r *Reader) { r.Count(10, 1) }, false},
