@@ -47,4 +47,6 @@
 //	    rises. The ISR is no smaller for it until then.
 //	C12 Where nobody is electable only an operator has an incomplete replica elected:
 //	    the partition is recovering until its leader has reported.
+//	C13 A copy that must begin anew leaves ISR and ELR first, in a new leader epoch, and
+//	    another leads if it led. Where nobody else can it stays where it is.
 package control

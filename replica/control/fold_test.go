@@ -35,7 +35,15 @@ type world struct {
 	slow     []Input                           // likewise, and much later
 	late     []partition.Record                // reported as dropped, and yet to be committed
 	history  [][]partition.Record
-	calm     bool // faults have stopped
+	spoke    map[copyID]log.Epoch // the newest epoch in which a copy has led or followed in its broker's life
+	anew     map[copyID]bool      // it was discarded, and has not been in the ISR since
+	calm     bool                 // faults have stopped
+}
+
+// A copyID names one broker's copy.
+type copyID struct {
+	partition.ID
+	broker partition.BrokerID
 }
 
 // A process is one broker.
@@ -79,6 +87,8 @@ func live(t *testing.T, seed uint64) uint64 {
 		acked:    map[partition.ID][]log.Epoch{},
 		proposed: map[partition.ID]replica.AlterISR{},
 		alters:   map[uint64]replica.AlterISR{},
+		spoke:    map[copyID]log.Epoch{},
+		anew:     map[copyID]bool{},
 	}
 	w.hold = true
 	for id := 1; id <= 4; id++ {
@@ -129,6 +139,8 @@ func (w *world) turn() {
 		w.administer()
 	case n < 94:
 		p.stops = p.up
+	case n < 96:
+		w.discardOne(p)
 	default:
 		w.decide()
 	}
@@ -169,6 +181,9 @@ func fresh(w *world, in Input) Input {
 		return in
 	case Alter:
 		return w.alter(in.AlterISR)
+	case Discard:
+		in.Token = w.next()
+		return in
 	case CreateTopic:
 		in.Token = w.next()
 		return in
@@ -277,7 +292,7 @@ func (w *world) answer() {
 		resp := LogEndsResponse{Broker: p.ID, Epoch: p.epoch}
 		for _, id := range ask.IDs {
 			held := w.copies(id)[p.ID-1]
-			end := LogEnd{ID: id, LastEpoch: log.NoEpoch, End: log.Offset(len(held)), Damaged: !w.calm && w.chance(20)}
+			end := LogEnd{ID: id, LastEpoch: log.NoEpoch, End: log.Offset(len(held)), Damaged: !w.calm && (w.chance(20) || w.anew[copyID{id, p.ID}])}
 			if len(held) > 0 {
 				end.LastEpoch = held[len(held)-1]
 			}

@@ -87,13 +87,18 @@ func (p *plan) able(isr []partition.BrokerID) func(partition.BrokerID) bool {
 // change carries out c, with all that follows for reassignment, ELR and leader. It
 // reports whether there is anything to change. MinISR and Active are filled in.
 func (p *plan) change(id partition.ID, s *partition.State, c partition.Change) bool {
-	c.MinISR, c.Active = p.minISR(id), p.able(c.ISR)
-	next, added := s.Change(c)
+	next, added := p.foresee(id, s, c)
 	if sameButEpoch(next, *s) {
 		return false
 	}
 	p.changePartition(id, next, added)
 	return true
+}
+
+// foresee returns what change would make of a partition, and whom it would add.
+func (p *plan) foresee(id partition.ID, s *partition.State, c partition.Change) (partition.State, []partition.BrokerID) {
+	c.MinISR, c.Active = p.minISR(id), p.able(c.ISR)
+	return s.Change(c)
 }
 
 // outdate raises the partition epoch alone, so that a proposal that has been
