@@ -39,8 +39,7 @@ const (
 // newest leader epoch in which the copy has led or followed since the broker was
 // registered; log.NoEpoch: none.
 func (a *Assignment) Remedy(self partition.BrokerID, spoke log.Epoch) Remedy {
-	st := a.State
-	counted := slices.Contains(st.ISR, self) || slices.Contains(st.ELR, self)
+	st, counted := a.State, a.Counts(self)
 	if mutate.On("discard first") {
 		counted, spoke = false, log.NoEpoch
 	}
@@ -51,4 +50,9 @@ func (a *Assignment) Remedy(self partition.BrokerID, spoke log.Epoch) Remedy {
 		return Announce
 	}
 	return Begin
+}
+
+// Counts reports whether the controller counts on the copy of broker self.
+func (a *Assignment) Counts(self partition.BrokerID) bool {
+	return slices.Contains(a.State.ISR, self) || slices.Contains(a.State.ELR, self)
 }
