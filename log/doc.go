@@ -36,8 +36,9 @@
 //     [FlushLimit], the disk by [Space], each among the logs that share it.
 //
 // [View] reads the directory of a log that another process has open, [Verify] holds
-// every byte against its checksum, and [Repair] gives up, on purpose and by setting it
-// aside, what is damaged.
+// every byte against its checksum, [Log.Scrub] does so piece by piece while the log is in
+// use, and [Repair] gives up, on purpose and by setting it aside, what is damaged. Where a
+// peer has a copy, [SetAside] makes room for another one.
 //
 // # What it does not promise
 //

@@ -28,13 +28,30 @@ func (l *Log) ReadInto(buf []byte, from, upTo Offset) ([]byte, error) {
 
 func (l *Log) readInto(buf []byte, from, upTo Offset, maxBytes int) ([]byte, error) {
 	for {
-		r, data, err := l.plan(from, upTo, maxBytes)
+		r, data, err := l.plan(from, upTo, maxBytes, true)
 		if err != nil || r.segment == nil {
 			return data, err
 		}
 		data, err = l.readDisk(&r, buf)
 		if l.finish(&r, err == nil) {
 			return data, err
+		}
+	}
+}
+
+// Scrub reads what is flushed from the disk, past what is kept in memory, and checks
+// it: the batches from the one that holds from on, as many as buf has room for, but one
+// at least. It returns where the next call goes on; that is from when nothing follows.
+// The errors are those of [Log.Read]. It overlaps anything.
+func (l *Log) Scrub(from Offset, buf []byte) (Offset, error) {
+	for {
+		r, _, err := l.plan(from, l.Flushed(), len(buf), false)
+		if err != nil || r.segment == nil {
+			return from, err
+		}
+		_, err = l.readDisk(&r, buf)
+		if l.finish(&r, err == nil) {
+			return max(from, r.next), err
 		}
 	}
 }
@@ -57,9 +74,9 @@ type reading struct {
 	nextPos int64
 }
 
-// plan serves a read from memory, or returns what to read from the disk: then the
-// reading has a segment.
-func (l *Log) plan(from, upTo Offset, maxBytes int) (reading, []byte, error) {
+// plan serves a read from memory, if it may, or returns what to read from the disk:
+// then the reading has a segment.
+func (l *Log) plan(from, upTo Offset, maxBytes int, memory bool) (reading, []byte, error) {
 	l.mu.Lock()
 	st := &l.state
 	start, end := l.Start(), l.End()
@@ -76,10 +93,12 @@ func (l *Log) plan(from, upTo Offset, maxBytes int) (reading, []byte, error) {
 		l.mu.Unlock()
 		return reading{}, nil, nil
 	}
-	if c, ok := st.tail.lend(from); ok {
-		entries := c.segment.index.entries
-		l.mu.Unlock()
-		return reading{}, c.read(from, to, maxBytes, entries), nil
+	if memory {
+		if c, ok := st.tail.lend(from); ok {
+			entries := c.segment.index.entries
+			l.mu.Unlock()
+			return reading{}, c.read(from, to, maxBytes, entries), nil
+		}
 	}
 	defer l.mu.Unlock()
 	i := findSegment(st.segments, from)

@@ -45,7 +45,7 @@ func TestOutcomeUnknown(t *testing.T) {
 func TestRetriable(t *testing.T) {
 	definite := []Code{
 		OK, Malformed, Unsupported, TopicExists, InvalidTopic, TopicDeleted, StaleBroker, OutOfRange, CorruptBatch, BatchTooLarge, InvalidTimestamp, MissingKey, SnapshotRequired,
-		NewLeaderElected, UnknownBroker, UnknownMember, FencedMember, StaleMember, UnknownGroup, GroupNotEmpty, FencedInstance,
+		NewLeaderElected, UnknownBroker, InvalidVoters, UnknownMember, FencedMember, StaleMember, UnknownGroup, GroupNotEmpty, FencedInstance,
 	}
 	retriable := make(map[Code]bool)
 	for c := range codeText {

@@ -120,6 +120,7 @@ func (m *InfoResponse) Encode(w *wire.Writer) {
 		w.Int32(int32(f.ID))
 		w.Int64(int64(f.Held))
 	}
+	w.String(m.Damage[:min(len(m.Damage), limitText)])
 }
 
 // DecodeInfoResponse is the inverse of Encode.
@@ -132,6 +133,7 @@ func DecodeInfoResponse(b []byte) (InfoResponse, error) {
 	m.Followers = decodeList(d, limitMembers, leastFollower, func(*wire.Reader) FollowerAnswer {
 		return FollowerAnswer{ID: d.brokerID(), Held: d.offset()}
 	})
+	m.Damage = d.String(limitText)
 	return m, d.Done()
 }
 

@@ -131,7 +131,7 @@ func allMessages() []messageCodec {
 		codecOf(FindTimeResponse{Code: NotAvailable, Epoch: 3, Leader: 2, Found: true, Offset: 7}, DecodeFindTimeResponse),
 		codecOf(DeleteBeforeRequest{ID: id, Before: -1}, DecodeDeleteBeforeRequest),
 		codecOf(DeleteBeforeResponse{Code: OutOfRange, Epoch: 3, Leader: 2, Start: 7}, DecodeDeleteBeforeResponse),
-		codecOf(InfoResponse{Code: NotAvailable, Epoch: 1, Leader: 2, Start: 3, HighWatermark: 4, End: 5, Followers: []FollowerAnswer{{6, -1}}}, DecodeInfoResponse),
+		codecOf(InfoResponse{Code: NotAvailable, Epoch: 1, Leader: 2, Start: 3, HighWatermark: 4, End: 5, Followers: []FollowerAnswer{{6, -1}}, Damage: "a bit"}, DecodeInfoResponse),
 		codecOf(MetadataRequest{After: -1, Controller: 3, MaxWaitMs: 2}, DecodeMetadataRequest),
 		codecOf(Image{
 			Cluster: UUID{1}, Offset: 2, Controller: 3, Voters: ids(4, 5),

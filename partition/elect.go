@@ -24,6 +24,11 @@ type Change struct {
 	// Suspect are replicas that may have lost records. They cannot enter the ELR.
 	Suspect []BrokerID
 
+	// Discard are replicas that are about to discard what they hold, and may have told
+	// of it: they leave ISR and ELR, and the leader epoch rises, so that no ack and no
+	// proposal from before counts for a copy that is made anew.
+	Discard []BrokerID
+
 	// Replicas is the new list of replicas, in order of preference, from now on. Nil:
 	// the same.
 	Replicas []BrokerID
@@ -58,10 +63,11 @@ type Change struct {
 // The present leader stays if it may; otherwise the first replica that may lead
 // is elected: an active member of the ISR, or, if the ISR is empty, of the ELR,
 // which then makes up the ISR alone. If there is none the partition has no leader.
-// The epoch rises if the leader changes or a replica is dropped, the partition
-// epoch in any case.
+// The epoch rises if the leader changes, a replica is dropped or one discards its
+// copy, the partition epoch in any case.
 func (s State) Change(c Change) (State, []BrokerID) {
 	next := s
+	c.ISR, c.Suspect = minus(c.ISR, c.Discard), union(c.Suspect, c.Discard)
 	if c.Replicas != nil {
 		next.Replicas = c.Replicas
 	}
@@ -75,7 +81,8 @@ func (s State) Change(c Change) (State, []BrokerID) {
 	}
 	next.Recovering = c.Unclean || s.Recovering && !c.Recovered
 	next = next.elect(c.MinISR, c.Prefer, c.Active)
-	if next.Leader != s.Leader || len(minus(s.Replicas, next.Replicas)) > 0 {
+	discards := len(c.Discard) > 0 && !mutate.On("discard within the epoch")
+	if next.Leader != s.Leader || discards || len(minus(s.Replicas, next.Replicas)) > 0 {
 		next.Epoch++
 	}
 	return next, next.newMembers(s)

@@ -134,6 +134,38 @@ func TestStateChange(t *testing.T) {
 		in:   Change{ISR: nil, MinISR: 0},
 		want: with(func(s *State) { s.ISR, s.ELR, s.Leader, s.Epoch = nil, ids(1), NoBroker, 6 }),
 	}, {
+		name: "who discards its copy leaves, in a new epoch of the same leader",
+		from: whole,
+		in:   Change{ISR: ids(1, 2, 3), MinISR: 2, Active: anyOf(1, 2, 3), Discard: ids(3)},
+		want: with(func(s *State) { s.ISR, s.Epoch = ids(1, 2), 6 }),
+	}, {
+		name: "who discards its copy is not complete, below MinISR either",
+		from: from(func(s *State) { s.ISR, s.ELR = ids(1, 2), nil }),
+		in:   Change{ISR: ids(1, 2), MinISR: 2, Active: anyOf(1, 2), Discard: ids(2)},
+		want: with(func(s *State) { s.ISR, s.LastKnownELR, s.Epoch = ids(1), ids(2), 6 }),
+	}, {
+		name: "who discards its copy leaves the ELR too",
+		from: from(func(s *State) { s.ISR, s.ELR = ids(1), ids(2, 3) }),
+		in:   Change{ISR: ids(1), MinISR: 2, Active: anyOf(1, 2, 3), Discard: ids(3)},
+		want: with(func(s *State) { s.ISR, s.ELR, s.LastKnownELR, s.Epoch = ids(1), ids(2), ids(3), 6 }),
+	}, {
+		name: "the epoch rises also if who discards its copy stands nowhere",
+		from: from(func(s *State) { s.ISR = ids(1, 2) }),
+		in:   Change{ISR: ids(1, 2), MinISR: 2, Active: anyOf(1, 2, 3), Discard: ids(3)},
+		want: with(func(s *State) { s.ISR, s.Epoch = ids(1, 2), 6 }),
+	}, {
+		name:  "a leader that discards its copy is followed by another member",
+		from:  whole,
+		in:    Change{ISR: ids(1, 2, 3), MinISR: 2, Active: anyOf(1, 2, 3), Discard: ids(1)},
+		want:  with(func(s *State) { s.ISR, s.Leader, s.Epoch = ids(2, 3), 2, 6 }),
+		added: ids(2),
+	}, {
+		name:  "or by one of the ELR",
+		from:  from(func(s *State) { s.ISR, s.ELR = ids(1), ids(2, 3) }),
+		in:    Change{ISR: ids(1), MinISR: 2, Active: anyOf(1, 3), Discard: ids(1)},
+		want:  with(func(s *State) { s.ISR, s.ELR, s.LastKnownELR, s.Leader, s.Epoch = ids(3), ids(2), ids(1), 3, 6 }),
+		added: ids(3),
+	}, {
 		name: "strangers do not get into the ISR",
 		from: whole,
 		in:   Change{ISR: ids(9, 1, 2, 2), MinISR: 2, Active: anyOf(1, 2, 9)},

@@ -54,7 +54,8 @@ type (
 		Leader        BrokerID
 	}
 
-	// InfoRequest asks a partition's leader for its offsets.
+	// InfoRequest asks a partition's leader for its offsets, and any replica what is
+	// wrong with its copy.
 	InfoRequest struct{ ID ID }
 	// InfoResponse is answered with NotAvailable until the leader knows its high watermark.
 	InfoResponse struct {
@@ -65,6 +66,7 @@ type (
 		HighWatermark log.Offset
 		End           log.Offset
 		Followers     []FollowerAnswer // the other replicas, by rising ID
+		Damage        string           // what is wrong with the answerer's copy, whether it leads or not; empty: nothing
 	}
 	// FollowerAnswer is how far one follower has come, as its leader knows.
 	FollowerAnswer struct {

@@ -133,7 +133,9 @@ func (f *Follower) truncate(now time.Time, cut log.Offset, a FetchAnswer) Output
 
 // restart gives the whole log up and goes on where the leader's starts. Whoever
 // counts as complete must first leave ISR and ELR, so that no ack of its own and
-// no proposal speaks for what is gone.
+// no proposal speaks for what is gone; see discard.go. Who does not has told this
+// leader of nothing that counts: a leader keeps all that it has acks for, or
+// proposes on, within where its log starts and what it has compacted.
 func (f *Follower) restart(a FetchAnswer) Output {
 	start := a.Start
 	if f.complete() {

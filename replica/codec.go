@@ -167,6 +167,37 @@ func DecodeAlterISRAnswer(b []byte) (AlterISRAnswer, error) {
 	return m, r.Done()
 }
 
+// Encode appends the message to w.
+func (m *Discard) Encode(w *wire.Writer) {
+	w.Int32(int32(m.From))
+	w.Int64(int64(m.BrokerEpoch))
+	writeID(w, m.ID)
+	w.Int32(int32(m.Epoch))
+}
+
+// DecodeDiscard takes a message that Encode has made.
+func DecodeDiscard(b []byte) (Discard, error) {
+	r := wire.NewReader(b)
+	m := Discard{
+		From: partition.BrokerID(r.Int32()), BrokerEpoch: partition.BrokerEpoch(r.Int64()),
+		ID: readID(r), Epoch: log.Epoch(r.Int32()),
+	}
+	return m, r.Done()
+}
+
+// Encode appends the message to w.
+func (m *DiscardAnswer) Encode(w *wire.Writer) {
+	w.Int16(int16(m.Code))
+	w.Int32(int32(m.Controller))
+}
+
+// DecodeDiscardAnswer takes a message that Encode has made.
+func DecodeDiscardAnswer(b []byte) (DiscardAnswer, error) {
+	r := wire.NewReader(b)
+	m := DiscardAnswer{Code: partition.Code(r.Int16()), Controller: partition.BrokerID(r.Int32())}
+	return m, r.Done()
+}
+
 func writeID(w *wire.Writer, id partition.ID) {
 	w.ID(id.Topic)
 	w.Int32(int32(id.Partition))

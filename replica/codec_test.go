@@ -26,6 +26,8 @@ var (
 	goodAlter       = AlterISR{From: 1, BrokerEpoch: 9, ID: testID, Epoch: 5, PartitionEpoch: 12, ISR: members{{ID: 1, Epoch: 9}, {ID: 2, Epoch: -1}}, Recovered: true}
 	goodAlterAnswer = AlterISRAnswer{Controller: 3, State: partition.State{Replicas: brokers{3, 1, 2}, ISR: brokers{1}, ELR: brokers{2},
 		LastKnownELR: brokers{3}, Leader: 1, Epoch: 5, PartitionEpoch: 13}}
+	goodDiscard       = Discard{From: 2, BrokerEpoch: 7, ID: testID, Epoch: 5}
+	goodDiscardAnswer = DiscardAnswer{Code: partition.NotEnoughReplicas, Controller: 3}
 )
 
 func TestMessagesComeBackAsTheyWere(t *testing.T) {
@@ -41,6 +43,12 @@ func TestMessagesComeBackAsTheyWere(t *testing.T) {
 	altered, err := DecodeAlterISRAnswer(encode(&goodAlterAnswer))
 	require.NoError(t, err)
 	require.Equal(t, goodAlterAnswer, altered)
+	discard, err := DecodeDiscard(encode(&goodDiscard))
+	require.NoError(t, err)
+	require.Equal(t, goodDiscard, discard)
+	discarded, err := DecodeDiscardAnswer(encode(&goodDiscardAnswer))
+	require.NoError(t, err)
+	require.Equal(t, goodDiscardAnswer, discarded)
 }
 
 // What stands on the wire is the same in all releases.
@@ -51,10 +59,12 @@ func TestGoldenBytes(t *testing.T) {
 	require.Equal(t, "00000002"+"0000000000000007"+"0000000000000063"+"000001f4"+"00000001"+"00000002"+"01"+"0000000000000062"+"01"+
 		"01000000000000000000000000000000"+"00000003"+"00000005"+"000000000000000a"+"ffffffff"+"0000000000000009"+"0000000000000002"+
 		"00000064"+"0000000000000006"+"0000000000000003", hex.EncodeToString(encode(&one)))
+	require.Equal(t, "00000002"+"0000000000000007"+"01000000000000000000000000000000"+"00000003"+"00000005", hex.EncodeToString(encode(&goodDiscard)))
+	require.Equal(t, "001e"+"00000003", hex.EncodeToString(encode(&goodDiscardAnswer)))
 }
 
 func FuzzDecode(f *testing.F) {
-	for _, m := range []message{&goodFetch, &goodAnswer, &goodAlter, &goodAlterAnswer} {
+	for _, m := range []message{&goodFetch, &goodAnswer, &goodAlter, &goodAlterAnswer, &goodDiscard, &goodDiscardAnswer} {
 		f.Add(encode(m))
 	}
 	f.Add([]byte{0, 0, 0xff, 0xff, 0xff, 0xff, 0x0f})
@@ -71,6 +81,16 @@ func FuzzDecode(f *testing.F) {
 		}
 		if m, err := DecodeAlterISR(b); err == nil {
 			again, err := DecodeAlterISR(encode(&m))
+			require.NoError(t, err)
+			require.Equal(t, m, again)
+		}
+		if m, err := DecodeDiscard(b); err == nil {
+			again, err := DecodeDiscard(encode(&m))
+			require.NoError(t, err)
+			require.Equal(t, m, again)
+		}
+		if m, err := DecodeDiscardAnswer(b); err == nil {
+			again, err := DecodeDiscardAnswer(encode(&m))
 			require.NoError(t, err)
 			require.Equal(t, m, again)
 		}

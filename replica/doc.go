@@ -57,7 +57,8 @@
 //	    the leader's; after a divergence nothing else of the answer counts
 //	    (KAFKA-14704).
 //	R10 While a follower waits for its disk it asks for nothing and believes nothing.
-//	R11 A replica that counts as complete never starts its log anew.
+//	R11 A replica that counts as complete never starts its log anew: it leaves ISR and
+//	    ELR first, in a new leader epoch. See discard.go.
 //
 // # What a shell must keep
 //
@@ -74,4 +75,7 @@
 //     if it is to the newest request for the partition's records. A partition whose
 //     follower may not cool is named again and again, also if nothing moves.
 //   - A proposal that was sent reaches the controller within Lag, or never.
+//   - It discards a copy only when [Assignment.Remedy] says so, and only what it has
+//     seen applied counts for that. What it holds instead is known, durably and before,
+//     to be made anew.
 package replica

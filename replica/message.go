@@ -80,6 +80,23 @@ type (
 		Recovered      bool               // the sender has taken over after an unclean election
 	}
 
+	// Discard tells the controller that a copy must begin anew. It holds only while From
+	// is registered under BrokerEpoch, and repeating it is harmless.
+	Discard struct {
+		From        partition.BrokerID
+		BrokerEpoch partition.BrokerEpoch
+		ID          partition.ID
+		Epoch       log.Epoch // the newest in which the copy has led or followed; NoEpoch: none
+	}
+
+	// DiscardAnswer: with OK, the copy is in neither ISR nor ELR, in an epoch above that
+	// of the question. NotEnoughReplicas: nobody else could lead, so that it stays where
+	// it is. With NotController, who is, or NoBroker.
+	DiscardAnswer struct {
+		Code       partition.Code
+		Controller partition.BrokerID
+	}
+
 	// AlterISRAnswer: with OK, the partition's state after the change. With
 	// NotController, who is, or NoBroker.
 	AlterISRAnswer struct {

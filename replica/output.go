@@ -47,8 +47,9 @@ type Output struct {
 	Suspend bool
 	// Fault says why the follower waits, if it is worth a line in a log.
 	Fault error
-	// Fail says that the follower stands still, and why; only metadata that takes the
-	// replica out of ISR and ELR lets it go on.
+	// Fail says that the follower stands still, and why: it must begin anew, and counts
+	// as complete. The shell tells the controller by a [Discard], until metadata takes
+	// the replica out of ISR and ELR, which lets it go on.
 	Fail error
 
 	// ISRChanged says that the committed ISR is another.
@@ -77,8 +78,7 @@ type FetchVerdict struct {
 }
 
 // A RefetchError says that a replica's log does not fit its leader's at all and
-// would have to be fetched from the start, while the replica counts as complete.
-// It matches [partition.Unsupported].
+// has to be fetched from the start, while the replica counts as complete.
 type RefetchError struct {
 	ID    partition.ID
 	End   log.Offset // of the replica's log
@@ -86,12 +86,9 @@ type RefetchError struct {
 }
 
 func (e *RefetchError) Error() string {
-	return fmt.Sprintf("replica: partition %v ends at %d and would start again at %d, though it stands in ISR or ELR: unsupported",
+	return fmt.Sprintf("replica: partition %v ends at %d and is to start again at %d, though it stands in ISR or ELR: it has to leave them first",
 		e.ID, e.End, e.Start)
 }
-
-// Is reports whether target is [partition.Unsupported].
-func (e *RefetchError) Is(target error) bool { return target == partition.Unsupported }
 
 // A BadAnswerError says that what a leader sent does not follow this log. Nothing
 // of it was taken.

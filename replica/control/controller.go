@@ -131,6 +131,8 @@ func (c *Controller) Step(now time.Time, in Input) Output {
 		c.heartbeat(now, in, &out)
 	case Alter:
 		c.take(&alter{in: in}, &out)
+	case Discard:
+		c.take(&discard{in: in}, &out)
 	case CreateTopic:
 		c.take(&create{in: in}, &out)
 	default:

@@ -49,4 +49,6 @@
 //	    the partition is recovering until its leader has reported.
 //	C13 A broker whose disk is full leads nothing that another in sync could lead,
 //	    leaves an ISR that is MinISR without it, and joins none.
+//	C14 A copy that must begin anew leaves ISR and ELR first, in a new leader epoch, and
+//	    another leads if it led. Where nobody else can it stays where it is.
 package control

@@ -35,7 +35,15 @@ type world struct {
 	slow     []Input                           // likewise, and much later
 	late     []partition.Record                // reported as dropped, and yet to be committed
 	history  [][]partition.Record
-	calm     bool // faults have stopped
+	spoke    map[copyID]log.Epoch // the newest epoch in which a copy has led or followed in its broker's life
+	anew     map[copyID]bool      // it was discarded, and has not been in the ISR since
+	calm     bool                 // faults have stopped
+}
+
+// A copyID names one broker's copy.
+type copyID struct {
+	partition.ID
+	broker partition.BrokerID
 }
 
 // A process is one broker.
@@ -80,6 +88,8 @@ func live(t *testing.T, seed uint64) uint64 {
 		acked:    map[partition.ID][]log.Epoch{},
 		proposed: map[partition.ID]replica.AlterISR{},
 		alters:   map[uint64]replica.AlterISR{},
+		spoke:    map[copyID]log.Epoch{},
+		anew:     map[copyID]bool{},
 	}
 	w.hold = true
 	for id := 1; id <= 4; id++ {
@@ -132,6 +142,8 @@ func (w *world) turn() {
 		p.stops = p.up
 	case n < 95:
 		p.full = !p.full
+	case n < 96:
+		w.discardOne(p)
 	default:
 		w.decide()
 	}
@@ -173,6 +185,9 @@ func fresh(w *world, in Input) Input {
 		return in
 	case Alter:
 		return w.alter(in.AlterISR)
+	case Discard:
+		in.Token = w.next()
+		return in
 	case CreateTopic:
 		in.Token, in.Topic = w.next(), uuid(w.rng.IntN(1<<30))
 		return in
@@ -281,7 +296,7 @@ func (w *world) answer() {
 		resp := LogEndsResponse{Broker: p.ID, Epoch: p.epoch}
 		for _, id := range ask.IDs {
 			held := w.copies(id)[p.ID-1]
-			end := LogEnd{ID: id, LastEpoch: log.NoEpoch, End: log.Offset(len(held)), Damaged: !w.calm && w.chance(20)}
+			end := LogEnd{ID: id, LastEpoch: log.NoEpoch, End: log.Offset(len(held)), Damaged: !w.calm && (w.chance(20) || w.anew[copyID{id, p.ID}])}
 			if len(held) > 0 {
 				end.LastEpoch = held[len(held)-1]
 			}

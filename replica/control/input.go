@@ -63,6 +63,13 @@ type (
 		replica.AlterISR
 	}
 
+	// Discard is a broker's word that a copy of its must begin anew. It is answered with
+	// a [replica.DiscardAnswer].
+	Discard struct {
+		Token uint64
+		replica.Discard
+	}
+
 	// CreateTopic makes a topic. It is answered with a [partition.CreateTopicResponse].
 	CreateTopic struct {
 		Token  uint64
@@ -122,6 +129,7 @@ func (Register) input()      {}
 func (Heartbeat) input()     {}
 func (Broken) input()        {}
 func (Alter) input()         {}
+func (Discard) input()       {}
 func (CreateTopic) input()   {}
 func (DeleteTopic) input()   {}
 func (AddPartitions) input() {}

@@ -29,8 +29,8 @@ type Output struct {
 }
 
 // A Reply answers the request with the same Token. Value is a RegisterResponse, a
-// HeartbeatResponse, a replica.AlterISRAnswer, a partition.CreateTopicResponse or a
-// partition.ChangeResponse, as the request was. The Controller in it is left for the shell to fill in.
+// HeartbeatResponse, a replica.AlterISRAnswer, a replica.DiscardAnswer, a
+// partition.CreateTopicResponse or a partition.ChangeResponse, as the request was. The Controller in it is left for the shell to fill in.
 type Reply struct {
 	Token uint64
 	Value any
@@ -85,6 +85,8 @@ const (
 	ReassignBegun
 	// ReassignEnded: the partition has arrived, or gone back.
 	ReassignEnded
+	// CopyDiscarded: Broker's copy of the partition must begin anew, and counts no more.
+	CopyDiscarded
 )
 
 func (k EventKind) String() string {
@@ -117,6 +119,8 @@ func (k EventKind) String() string {
 		return "disk full"
 	case Roomy:
 		return "disk has room again"
+	case CopyDiscarded:
+		return "copy to begin anew"
 	case Stopping:
 		return "stopping"
 	case FencedStopped:

@@ -105,17 +105,23 @@ func those(ids []partition.BrokerID, may func(partition.BrokerID) bool) []partit
 // change carries out c, with all that follows for reassignment, ELR and leader. It
 // reports whether there is anything to change. MinISR and Active are filled in.
 func (p *plan) change(id partition.ID, s *partition.State, c partition.Change) bool {
+	next, added := p.foresee(id, s, c)
+	if sameButEpoch(next, *s) {
+		return false
+	}
+	p.changePartition(id, next, added)
+	return true
+}
+
+// foresee returns what change would make of a partition, and whom it would add.
+func (p *plan) foresee(id partition.ID, s *partition.State, c partition.Change) (partition.State, []partition.BrokerID) {
 	c.MinISR, c.Active = p.minISR(id), p.able(s, c.ISR)
 	next, added := s.Change(c)
 	if next.Leader == partition.NoBroker && len(next.ISR) > 0 {
 		c.Active = p.able(s, next.ISR) // a reassignment has taken those that were better
 		next, added = s.Change(c)
 	}
-	if sameButEpoch(next, *s) {
-		return false
-	}
-	p.changePartition(id, next, added)
-	return true
+	return next, added
 }
 
 // outdate raises the partition epoch alone, so that a proposal that has been

@@ -1,6 +1,7 @@
 package control
 
 import (
+	"maps"
 	"slices"
 	"time"
 
@@ -61,6 +62,34 @@ func (w *world) live(p *process) {
 	}
 }
 
+// speaks notes that a copy has led or followed in an epoch: what it holds may count.
+func (w *world) speaks(id partition.ID, b partition.BrokerID, epoch log.Epoch) {
+	w.spoke[copyID{id, b}] = epoch
+}
+
+// discardOne has a broker begin one of its copies anew, which must not be told from a
+// sound one before: as far as it may by now.
+func (w *world) discardOne(p *process) {
+	ids := w.table.PartitionsOf(p.ID)
+	if len(ids) == 0 || !w.serving(p.ID) {
+		return
+	}
+	id := ids[w.rng.IntN(len(ids))]
+	s, _ := w.table.Partition(id)
+	spoke, ok := w.spoke[copyID{id, p.ID}]
+	if !ok {
+		spoke = log.NoEpoch
+	}
+	switch a := (&replica.Assignment{State: s, Registered: true}); a.Remedy(p.ID, spoke) {
+	case replica.Announce:
+		w.send(Discard{w.next(), replica.Discard{From: p.ID, BrokerEpoch: p.epoch, ID: id, Epoch: spoke}})
+	case replica.Begin:
+		w.copies(id)[p.ID-1] = nil
+		w.anew[copyID{id, p.ID}] = true
+	case replica.Stand:
+	}
+}
+
 // serving says that a broker is up, and is what the table takes it for.
 func (w *world) serving(id partition.BrokerID) bool {
 	p := w.brokers[id-1]
@@ -74,6 +103,7 @@ func (w *world) lead(p *process) {
 		if s.Leader != p.ID || !w.serving(p.ID) {
 			continue
 		}
+		w.speaks(id, p.ID, s.Epoch)
 		isr := s.ISR
 		pending, waits := w.proposed[id]
 		if waits && (pending.Epoch != s.Epoch || pending.PartitionEpoch < s.PartitionEpoch) {
@@ -94,6 +124,7 @@ func (w *world) lead(p *process) {
 		for _, f := range s.Replicas {
 			if w.serving(f) && (w.calm || w.chance(25)) {
 				copies[f-1] = slices.Clone(copies[p.ID-1])
+				w.speaks(id, f, s.Epoch)
 			}
 		}
 		switch {
@@ -117,6 +148,7 @@ func (w *world) write(id partition.ID, s *partition.State, maximal []partition.B
 	}
 	for _, b := range maximal {
 		copies[b-1] = slices.Clone(own)
+		w.speaks(id, b, s.Epoch)
 	}
 	w.acked[id] = slices.Clone(own)
 }
@@ -134,6 +166,7 @@ func (w *world) suggest(id partition.ID, s *partition.State) {
 		case !w.serving(b) || !slices.Equal(copies[b-1], copies[s.Leader-1]) || !w.calm && w.chance(20):
 			continue
 		}
+		w.speaks(id, b, s.Epoch)
 		req.ISR = append(req.ISR, partition.Member{ID: b, Epoch: w.epoch(b)})
 		isr = append(isr, b)
 	}
@@ -199,12 +232,16 @@ func (w *world) commit(records []partition.Record) {
 		require.GreaterOrEqual(w.t, b.Epoch, epochs[b.ID], "broker epoch (I11)")
 		if p := w.brokers[b.ID-1]; b.Epoch != epochs[b.ID] {
 			p.epoch = 0 // to be registered again, unless this is its own
+			maps.DeleteFunc(w.spoke, func(c copyID, _ log.Epoch) bool { return c.broker == b.ID })
 			if p.up && p.Incarnation == b.Incarnation {
 				p.epoch, p.lossy, p.suspect = b.Epoch, false, nil
 			}
 		}
 	}
 	for id, s := range w.table.All() {
+		for _, b := range s.ISR {
+			delete(w.anew, copyID{id, b})
+		}
 		w.complete(id, before[id], s)
 	}
 }

@@ -56,6 +56,7 @@ var levels = map[control.EventKind]slog.Level{
 	control.FencedSilent:     slog.LevelWarn,
 	control.FencedBroken:     slog.LevelWarn,
 	control.ISRShrunk:        slog.LevelWarn,
+	control.CopyDiscarded:    slog.LevelWarn,
 	control.BalancedElection: slog.LevelWarn,
 	control.PartitionOffline: slog.LevelError,
 	control.UncleanElection:  slog.LevelError,

@@ -61,9 +61,16 @@ func (n *Node) topicConfig(id partition.ID) (partition.TopicConfig, bool) {
 // compact leaves of each key of a partition the newest record. Each replica does so for
 // itself, below the high watermark that it knows.
 func (n *Node) compact(r *Replica) {
-	cfg := log.CompactConfig{UpTo: r.highWatermark(), Throttle: n.throttle}
+	select {
+	case r.tidying <- struct{}{}:
+		defer func() { <-r.tidying }()
+	case <-r.ctx.Done():
+		return
+	}
+	throttle := func(ctx context.Context, bytes int) error { return n.throttle(ctx, bytes, cleanRate) }
+	cfg := log.CompactConfig{UpTo: r.highWatermark(), Throttle: throttle}
 	for {
-		done, err := r.log.Compact(n.ctx, time.Now(), cfg)
+		done, err := r.log.Compact(r.ctx, time.Now(), cfg)
 		if done.Ran {
 			n.logger.Debug("compacted", "partition", r.name(), "below", done.CleanTo, "records", done.RecordsIn, "left", done.RecordsOut)
 			r.do(startedOp{})
@@ -75,18 +82,6 @@ func (n *Node) compact(r *Replica) {
 		case !done.Ran || !done.More:
 			return
 		}
-	}
-}
-
-// throttle waits for as long as bytes may take.
-func (n *Node) throttle(ctx context.Context, bytes int) error {
-	timer := time.NewTimer(time.Duration(bytes) * time.Second / cleanRate)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-		return nil
-	case <-ctx.Done():
-		return ctx.Err()
 	}
 }
 
@@ -133,6 +128,7 @@ func (r *Replica) report(what string, err error) {
 	case errors.Is(err, log.ErrClosed), errors.Is(err, log.ErrOutOfRange), errors.Is(err, context.Canceled):
 		// The broker stops, or the log was cut meanwhile.
 	default:
+		r.ail(err)
 		r.node.logger.Warn("records that need not be kept stay", "partition", r.name(), "step", what, "error", err)
 	}
 }

@@ -190,7 +190,7 @@ func (c *cluster) config(id partition.BrokerID) Config {
 	c.lives++
 	return Config{
 		Self: id, Addr: addr(id), Dir: "data", FS: c.members[id].disk, InMemory: true,
-		Incarnation: partition.UUID{byte(id), c.lives}, Fresh: partition.UUID{byte(id), 0xD1},
+		Incarnation: partition.UUID{byte(id), c.lives}, Fresh: partition.UUID{byte(id), 0xD1, c.lives},
 		HeartbeatInterval: 500 * time.Millisecond, SessionTimeout: 3 * time.Second, ReplicaLag: 10 * time.Second,
 		FetchWait: 500 * time.Millisecond, CallTimeout: time.Second, Logger: slog.New(slog.DiscardHandler),
 	}

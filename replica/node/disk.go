@@ -22,6 +22,7 @@ import (
 //	lives        how many processes have opened the directory: version 1, uint64. Counted
 //	             before a process registers, so that its registration is known from a late
 //	             one of its predecessor.
+//	copies       which copies there are; see copies.go
 //	clean        the clean mark: version 1, broker epoch int64. Written at the end of
 //	             a clean stop; removed, durably, before anything else is written.
 //
@@ -33,6 +34,7 @@ import (
 //	             made anew and has not been in the ISR since: others may hold what an
 //	             earlier copy acknowledged, so that its word does not count. Renamed
 //	             to "partition.removed" when the copy is to be removed.
+//	damage       what is wrong with the copy; see damage.go
 //
 // The lock apart, all are written as log.WriteFile does. Integers are big-endian.
 const (
@@ -53,13 +55,15 @@ const reserve = 32 << 20
 
 func dirName(topic string, p partition.PartitionID) string { return fmt.Sprintf("%s-%d", topic, p) }
 
-// A found is a partition's directory that was there when the broker opened.
+// A found is a partition's directory that was there when the broker opened, or should
+// have been.
 type found struct {
 	topic   string
-	log     *log.Log
-	suspect bool  // it may have lost what it once acknowledged
-	damage  error // its log does not open
-	behind  bool  // as its label says
+	log     *log.Log // nil: it does not open
+	suspect bool     // it may have lost what it once acknowledged
+	damage  error    // why it must begin anew; nil: it need not
+	missing bool     // the directory is gone
+	behind  bool     // as its label says
 	dir     string
 }
 
@@ -162,6 +166,11 @@ func (n *Node) openFound(clean bool) error {
 			}
 			continue
 		}
+		if owner, listed := n.listed[name]; listed && errors.Is(err, log.ErrCorrupt) {
+			n.dirs[name] = owner
+			n.found[owner] = found{topic: name, damage: err, suspect: true, dir: dir}
+			continue
+		}
 		if err != nil {
 			// To pass it over would have the partition begin anew.
 			return fmt.Errorf("node: %s: %w", dir, err)
@@ -170,31 +179,52 @@ func (n *Node) openFound(clean bool) error {
 			return fmt.Errorf("node: %s: partition %v has another directory too", dir, l.id)
 		}
 		n.dirs[name] = l.id
-		f := found{topic: l.topic.Name, behind: l.behind, dir: dir}
-		opened, recovery, err := log.Open(n.cfg.FS, dir, n.logConfig(l.topic))
-		switch {
-		case errors.Is(err, log.ErrCorrupt):
-			f.damage, f.suspect = err, true
-			n.logger.Error("partition is damaged and stays out of service", "partition", name, "error", err)
-		case err != nil:
+		if n.found[l.id], err = n.openCopy(dir, l, clean); err != nil {
 			return fmt.Errorf("node: open %s: %w", name, err)
-		default:
-			f.log = opened
-			f.suspect = replica.Suspect(l.topic.Durability, recovery.Lost, clean)
 		}
-		n.found[l.id] = f
 	}
 	return nil
 }
 
-// openReplica opens the log of a partition that the metadata assigns here.
+// openCopy opens the log of one partition's directory.
+func (n *Node) openCopy(dir string, l label, clean bool) (found, error) {
+	f := found{topic: l.topic.Name, behind: l.behind, dir: dir}
+	known, err := readDamage(n.cfg.FS, dir)
+	if err == nil && known != nil && known.discarded {
+		known, err = nil, finishDiscard(n.cfg.FS, dir)
+	}
+	if err != nil {
+		return f, err
+	}
+	if known != nil {
+		f.damage = known.err
+	}
+	opened, recovery, err := log.Open(n.cfg.FS, dir, n.logConfig(l.topic))
+	switch {
+	case errors.Is(err, log.ErrCorrupt):
+		f.damage, f.suspect = err, true
+		n.logger.Error("partition is damaged and stays out of service", "partition", filepath.Base(dir), "error", err)
+	case err != nil:
+		return f, err
+	default:
+		f.log = opened
+		f.suspect = replica.Suspect(l.topic.Durability, recovery.Lost, clean)
+	}
+	return f, nil
+}
+
+// openReplica opens the log of a partition that the metadata assigns here. It is nil
+// if that does not open.
 func (n *Node) openReplica(id partition.ID, topic partition.TopicConfig, behind bool) (*Replica, error) {
 	if f, ok := n.takeFound(id); ok {
-		if f.damage != nil {
-			return nil, f.damage
+		if f.log == nil {
+			return nil, nil
 		}
 		r := newReplica(n, id, topic, f.log, f.dir)
 		r.behind.Store(f.behind)
+		if f.damage != nil {
+			r.damage.Store(&damage{err: f.damage, noted: true})
+		}
 		return r, nil
 	}
 	name := dirName(topic.Name, id.Partition)
@@ -252,8 +282,11 @@ func readPartition(fsys log.FS, dir string) (label, error) {
 }
 
 // arrived notes that a copy that was made anew is complete: the metadata has it in
-// the ISR.
+// the ISR. What was set aside of the one before is not needed any more.
 func (n *Node) arrived(r *Replica) error {
+	if _, err := log.DropAside(n.cfg.FS, r.dir); err != nil {
+		return err
+	}
 	if err := writePartition(n.cfg.FS, r.dir, label{id: r.id, topic: r.topic}); err != nil {
 		return err
 	}
@@ -271,12 +304,12 @@ func (r *Replica) anew() error {
 	return nil
 }
 
-// takeFound takes a partition that was there; a damaged one stays.
+// takeFound takes a partition that was there; one that does not open stays.
 func (n *Node) takeFound(id partition.ID) (found, bool) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	f, ok := n.found[id]
-	if ok && f.damage == nil {
+	if ok && f.log != nil {
 		delete(n.found, id)
 	}
 	return f, ok

@@ -32,6 +32,8 @@ func (n *Node) Handle(ctx context.Context, m Message) (Message, error) {
 		err = n.handleHeartbeat(ctx, m.Head, w)
 	case KindAlterISR:
 		err = n.handleAlterISR(ctx, m.Head, w)
+	case KindDiscard:
+		err = n.handleDiscard(ctx, m.Head, w)
 	case KindLogEnds:
 		err = n.handleLogEnds(m.Head, w)
 	default:
@@ -106,6 +108,20 @@ func (n *Node) handleAlterISR(ctx context.Context, head []byte, w *wire.Writer) 
 	return nil
 }
 
+func (n *Node) handleDiscard(ctx context.Context, head []byte, w *wire.Writer) error {
+	req, err := replica.DecodeDiscard(head)
+	if err != nil {
+		return err
+	}
+	v, err := n.ask(ctx, func(token uint64) control.Input { return control.Discard{Token: token, Discard: req} })
+	resp := replica.DiscardAnswer{Code: partition.NotController}
+	if got, ok := v.(replica.DiscardAnswer); ok && err == nil {
+		resp = got
+	}
+	resp.Encode(w)
+	return nil
+}
+
 // HandleCreateTopic answers a client's wish, if this broker runs the controller.
 func (n *Node) HandleCreateTopic(ctx context.Context, req partition.CreateTopicRequest, id partition.UUID) partition.CreateTopicResponse {
 	v, err := n.ask(ctx, func(token uint64) control.Input {
@@ -142,12 +158,13 @@ func (n *Node) logEnd(id partition.ID) (control.LogEnd, bool) {
 	n.mu.RLock()
 	defer n.mu.RUnlock()
 	topic, _ := n.table.TopicByID(id.Topic)
-	l, behind := n.found[id].log, n.found[id].behind
+	f := n.found[id]
+	l, damaged := f.log, f.behind || f.damage != nil
 	switch r := n.replicas[id]; {
-	case n.found[id].damage != nil:
-		return control.LogEnd{ID: id, Damaged: true, Unusable: true}, true
 	case r != nil:
-		l, behind = r.log, r.behind.Load()
+		l, damaged = r.log, r.behind.Load() || r.damage.Load() != nil
+	case l == nil && damaged:
+		return control.LogEnd{ID: id, Damaged: true, Unusable: true}, true
 	case l == nil:
 		return control.LogEnd{}, false // it is being opened: the controller asks again
 	}
@@ -159,5 +176,5 @@ func (n *Node) logEnd(id partition.ID) (control.LogEnd, bool) {
 	if !ok {
 		epoch = log.NoEpoch
 	}
-	return control.LogEnd{ID: id, LastEpoch: epoch, End: end, Damaged: behind}, true
+	return control.LogEnd{ID: id, LastEpoch: epoch, End: end, Damaged: damaged}, true
 }

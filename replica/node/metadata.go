@@ -1,10 +1,12 @@
 package node
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"maps"
+	"path/filepath"
 	"slices"
 	"time"
 
@@ -84,8 +86,16 @@ func (n *Node) Restore(index log.Offset, state []byte) error {
 func (n *Node) runRoles() {
 	for {
 		pending, changed := n.takePending()
+		for _, id := range pending { // the new ones are listed in one go
+			if a, topic, r, mine := n.assignment(id); mine && r == nil {
+				n.prepare(id, &a, topic)
+			}
+		}
 		for _, id := range pending {
 			n.assign(id)
+		}
+		if err := n.list(); err != nil && n.ctx.Err() == nil {
+			n.unlisted(err)
 		}
 		if len(pending) > 0 {
 			continue // more may have come meanwhile
@@ -138,35 +148,37 @@ func (n *Node) moved() {
 	n.changed = make(chan struct{})
 }
 
+// assignment returns what the table says of one partition to this broker, and its
+// replica, which may be nil.
+func (n *Node) assignment(id partition.ID) (a replica.Assignment, topic partition.TopicConfig, r *Replica, mine bool) {
+	n.mu.RLock()
+	defer n.mu.RUnlock()
+	a, mine = replica.Assign(n.table, id, n.self, n.Epoch())
+	t, _ := n.table.TopicByID(id.Topic)
+	return a, t.Config, n.replicas[id], mine
+}
+
 // assign brings one replica up to date with the table.
 func (n *Node) assign(id partition.ID) {
-	n.mu.RLock()
-	a, mine := replica.Assign(n.table, id, n.self, n.Epoch())
-	topic, _ := n.table.TopicByID(id.Topic)
-	r := n.replicas[id]
-	n.mu.RUnlock()
+	a, topic, r, mine := n.assignment(id)
 	if !mine {
 		if n.isGone(id) {
 			n.remove(id)
 		}
 		return
 	}
-	inISR := slices.Contains(a.State.ISR, n.self)
-	if r == nil {
-		if !a.Registered && !n.has(id) {
-			return // whether a new copy is complete only its registration tells
-		}
-		var err error
-		if r, err = n.openReplica(id, topic.Config, !inISR); err != nil {
-			n.refuse(id, topic.Config.Name, err)
-			return
-		}
-		n.mu.Lock()
-		n.replicas[id] = r
-		n.mu.Unlock()
+	if r = n.treat(id, &a, topic, r); r == nil {
+		r = n.prepare(id, &a, topic)
 	}
-	r.compacted.Store(topic.Config.Compact)
-	if r.behind.Load() && a.Registered && inISR {
+	if r == nil {
+		return
+	}
+	if err := n.list(); err != nil {
+		n.unlisted(err)
+		return
+	}
+	r.compacted.Store(topic.Compact)
+	if r.behind.Load() && a.Registered && slices.Contains(a.State.ISR, n.self) {
 		if err := n.arrived(r); err != nil {
 			n.Fail(err)
 			return
@@ -175,6 +187,38 @@ func (n *Node) assign(id partition.ID) {
 	o := &assignOp{Assignment: a, done: make(chan struct{})}
 	r.do(o)
 	<-o.done
+}
+
+// prepare makes this broker's replica of a partition. It is nil if there can be none
+// now.
+func (n *Node) prepare(id partition.ID, a *replica.Assignment, topic partition.TopicConfig) *Replica {
+	if !a.Registered && !n.has(id) {
+		return nil // whether a new copy is complete only its registration tells
+	}
+	r, err := n.openReplica(id, topic, !slices.Contains(a.State.ISR, n.self))
+	if err != nil {
+		n.refuse(id, topic.Name, err)
+	}
+	if r == nil || err != nil {
+		return nil
+	}
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.replicas[id] = r
+	return r
+}
+
+// unlisted deals with an error of the list of copies: the new ones do nothing before
+// they stand there.
+func (n *Node) unlisted(err error) {
+	if !isFull(err) {
+		n.failStorage(err)
+		return
+	}
+	n.logger.Warn("no room for the list of copies", "broker", n.self, "error", err)
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.later = true
 }
 
 // assigned reports whether the metadata gives this broker a copy of a partition. The
@@ -199,7 +243,10 @@ func (n *Node) refuse(id partition.ID, topic string, err error) {
 	case errors.Is(err, log.ErrCorrupt):
 		n.logger.Error("damaged replica stays out", "partition", dirName(topic, id.Partition), "error", err)
 		n.mu.Lock()
-		n.found[id] = found{topic: topic, suspect: true, damage: err}
+		f := n.found[id]
+		f.topic, f.suspect, f.damage = topic, true, err
+		f.dir = cmp.Or(f.dir, filepath.Join(n.cfg.Dir, dirName(topic, id.Partition)))
+		n.found[id] = f
 		n.mu.Unlock()
 	case isFull(err):
 		n.logger.Warn("no room for a replica", "partition", dirName(topic, id.Partition), "error", err)

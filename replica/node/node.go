@@ -30,6 +30,7 @@ const (
 	KindAlterISR
 	KindLogEnds
 	KindQuorum
+	KindDiscard
 )
 
 // A Message is a request to another broker, or its answer. It is immutable once
@@ -97,6 +98,7 @@ type Node struct {
 	suspects   []partition.ID
 	lossy      []*log.Log              // those of the suspects that open
 	dirs       map[string]partition.ID // whose the directories are; of Open, then of runRoles
+	listed     map[string]partition.ID // those that the list on the disk has; likewise
 
 	ctx     context.Context // ends with Run
 	stop    context.CancelCauseFunc
@@ -126,6 +128,8 @@ type Node struct {
 	fetchers   map[partition.BrokerID]*fetcher
 	pending    map[partition.ID]bool // changed since the roles were last looked at
 	allPending bool                  // so has a broker: every replica's peers may differ
+	announced  map[partition.ID]bool // copies that must begin anew, while the controller is told
+	again      map[partition.ID]bool // those of which it is to be told again
 	gone       map[partition.ID]bool // copies that a committed record has taken from this broker
 	changed    chan struct{}         // closed and replaced whenever the table moves
 	settled    chan struct{}         // closed when the pending roles have been taken; nil: none pending
@@ -152,6 +156,7 @@ func Open(cfg Config) (*Node, error) {
 		table: partition.NewTable(), replies: make(map[uint64]chan any),
 		replicas: make(map[partition.ID]*Replica), fetchers: make(map[partition.BrokerID]*fetcher),
 		pending: make(map[partition.ID]bool), gone: make(map[partition.ID]bool), changed: make(chan struct{}),
+		announced: make(map[partition.ID]bool), again: make(map[partition.ID]bool),
 	}
 	n.ctx, n.stop = context.WithCancelCause(context.Background())
 	n.control = control.New(control.Config{Session: cfg.SessionTimeout, InMemory: cfg.InMemory, Voters: max(1, len(cfg.Voters))}, n.table)
@@ -175,9 +180,16 @@ func (n *Node) readDir() error {
 	if n.cleanEpoch, err = takeCleanMark(n.cfg.FS, n.cfg.Dir); err != nil {
 		return err
 	}
+	switch n.listed, err = readCopies(n.cfg.FS, n.cfg.Dir); {
+	case errors.Is(err, log.ErrCorrupt):
+		n.logger.Warn("which copies there were is not known", "broker", n.self, "error", err)
+	case err != nil:
+		return err
+	}
 	if err := n.openFound(n.cleanEpoch != 0); err != nil {
 		return err
 	}
+	n.findMissing()
 	for id, f := range n.found {
 		if f.suspect {
 			n.suspects = append(n.suspects, id)
@@ -210,6 +222,7 @@ func (n *Node) Run(ctx context.Context) error {
 	loops.Go(n.runController)
 	loops.Go(n.runClock)
 	loops.Go(n.runCleaner)
+	loops.Go(n.runScrubber)
 	loops.Wait()
 	n.resignAll()
 	n.workers.close()

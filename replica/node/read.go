@@ -44,11 +44,12 @@ func (n *Node) admit(ctx context.Context, p partition.ReadPartition) served {
 	return s
 }
 
-// HandleInfo answers with the offsets of a partition that this broker leads.
+// HandleInfo answers with the offsets of a partition that this broker leads, and with
+// what is wrong with its copy of it.
 func (n *Node) HandleInfo(ctx context.Context, req partition.InfoRequest) partition.InfoResponse {
 	r, role, code := n.leading(ctx, req.ID, log.NoEpoch)
 	epoch, leader := n.leaderOf(req.ID)
-	resp := partition.InfoResponse{Code: code, Epoch: epoch, Leader: leader}
+	resp := partition.InfoResponse{Code: code, Epoch: epoch, Leader: leader, Damage: n.damageOf(req.ID)}
 	if code != partition.OK {
 		return resp
 	}
@@ -80,7 +81,7 @@ func (n *Node) HandleFindTime(ctx context.Context, req partition.FindTimeRequest
 	off, found, err := r.log.OffsetAt(req.Time, resp.Offset)
 	switch {
 	case err != nil:
-		resp.Code = readCode(err)
+		resp.Code = r.readFault(err)
 	case found:
 		resp.Found, resp.Offset = true, off
 	}

@@ -53,18 +53,18 @@ func (n *Node) remove(id partition.ID) {
 	delete(n.found, id)
 	delete(n.gone, id)
 	n.mu.Unlock()
-	dir, l := f.dir, f.log
-	if r != nil {
-		o := &removeOp{done: make(chan struct{})}
-		r.do(o)
-		<-o.done
-		dir, l = r.dir, r.log
-	}
-	if dir == "" {
+	dir := f.dir
+	switch {
+	case r != nil:
+		n.quit(r)
+		dir = r.dir
+	case f.missing:
+		delete(n.dirs, filepath.Base(dir))
 		return
-	}
-	if l != nil {
-		if err := l.Close(); err != nil && !errors.Is(err, log.ErrFailed) {
+	case dir == "":
+		return
+	case f.log != nil:
+		if err := f.log.Close(); err != nil && !errors.Is(err, log.ErrFailed) {
 			n.logger.Warn("close of a removed replica", "dir", dir, "error", err)
 		}
 	}

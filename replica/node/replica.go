@@ -1,6 +1,7 @@
 package node
 
 import (
+	"context"
 	"errors"
 	"sync"
 	"sync/atomic"
@@ -37,6 +38,15 @@ type Replica struct {
 	trimming  atomic.Bool          // a worker removes what lies below the leader's start
 	behind    atomic.Bool          // its label says so: it was made anew, and has not been in the ISR since
 
+	damage atomic.Pointer[damage] // why it must begin anew; nil: it need not
+	sound  atomic.Bool            // all of it has been read since, and was sound
+	stuck  atomic.Bool            // it follows nobody until it has left ISR and ELR
+	spoke  atomic.Int64           // the newest epoch in which it has led or followed; NoEpoch: none
+
+	ctx     context.Context // ends with it
+	end     context.CancelFunc
+	tidying chan struct{} // room for one: held while something writes to its directory beside the log's owner
+
 	mu     sync.Mutex // guards queue, active and parked; held for a few instructions only
 	queue  []op
 	active bool
@@ -58,7 +68,9 @@ type op interface {
 }
 
 func newReplica(n *Node, id partition.ID, topic partition.TopicConfig, l *log.Log, dir string) *Replica {
-	r := &Replica{id: id, topic: topic, node: n, log: l, dir: dir}
+	r := &Replica{id: id, topic: topic, node: n, log: l, dir: dir, tidying: make(chan struct{}, 1)}
+	r.ctx, r.end = context.WithCancel(n.ctx)
+	r.spoke.Store(int64(log.NoEpoch))
 	r.high.Store(int64(l.Start()))
 	r.standing.Store(&role{epoch: log.NoEpoch})
 	return r
@@ -164,6 +176,8 @@ func (r *Replica) carry(now time.Time, out replica.Output) {
 	switch {
 	case out.Fail != nil:
 		r.node.logger.Error("replica stands still", "partition", r.name(), "error", out.Fail)
+		r.stuck.Store(true)
+		r.node.lookAgain(r.id)
 	case out.Fault != nil:
 		r.node.logger.Warn("replica waits", "partition", r.name(), "error", out.Fault)
 	}
@@ -199,8 +213,14 @@ func (r *Replica) carryDisk(now time.Time, out replica.Output) bool {
 	case err == nil:
 	case passes(err): // the machine waits a while, and asks again
 		r.node.logger.Warn("log refuses", "partition", r.name(), "error", err)
+		if len(out.Append) == 0 {
+			r.ail(err)
+		}
 		if isFull(err) {
 			r.node.noteFull()
+			if r.behind.Load() {
+				r.giveWay()
+			}
 		}
 	default:
 		r.fail(err)
@@ -216,6 +236,14 @@ func (r *Replica) carryDisk(now time.Time, out replica.Output) bool {
 		r.flushInTurn()
 	}
 	return true
+}
+
+// giveWay removes what was set aside of the copy before, for want of room.
+func (r *Replica) giveWay() {
+	gone, err := log.DropAside(r.node.cfg.FS, r.dir)
+	if gone || err != nil {
+		r.node.logger.Warn("what was set aside goes for want of room", "partition", r.name(), "error", err)
+	}
 }
 
 // settle answers the callers who have what they wait for. It follows each op.
@@ -239,6 +267,7 @@ func (r *Replica) leave(code partition.Code) {
 		r.fetcher.remove(r)
 	}
 	r.leader, r.follower, r.fetcher = nil, nil, nil
+	r.stuck.Store(false)
 	r.noted.Store(0)
 	for _, w := range r.waiters {
 		w.done <- code

@@ -56,6 +56,7 @@ func (r *Replica) publish() {
 }
 
 func (r *Replica) lead(now time.Time, o *assignOp) {
+	r.spoke.Store(int64(o.State.Epoch))
 	switch err := r.log.BeginEpoch(o.State.Epoch); {
 	case errors.Is(err, log.ErrOutOfOrder):
 		// The log is of a history that the metadata has not: it concerns this copy alone.
@@ -92,6 +93,7 @@ func (r *Replica) lead(now time.Time, o *assignOp) {
 }
 
 func (r *Replica) follow(now time.Time) {
+	r.spoke.Store(int64(r.state.Epoch))
 	r.follower = replica.NewFollower(replica.FollowerConfig{
 		ID:            r.id,
 		Self:          r.node.self,

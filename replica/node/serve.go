@@ -199,11 +199,9 @@ func (s *serving) gather(again bool) (data [][]byte, bytes int, told bool) {
 		}
 		b, err := p.r.log.Read(p.from, upTo, min(p.max, max(s.budget-bytes, 1)))
 		if err != nil {
-			p.answer.Code = readCode(err)
-			switch {
-			case p.r.standing.Load() != p.role:
+			if p.r.standing.Load() != p.role {
 				p.answer.Code = partition.NotLeader // the log is another's by now
-			case p.answer.Code != partition.OutOfRange:
+			} else if p.answer.Code = p.r.readFault(err); p.answer.Code != partition.OutOfRange {
 				s.n.logger.Error("read", "partition", p.r.name(), "offset", p.from, "error", err)
 			}
 			told = true

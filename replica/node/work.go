@@ -31,6 +31,7 @@ func (n *Node) runClock() {
 		if n.takeLater() {
 			n.touch()
 		}
+		n.lookAgain(n.takeAgain()...)
 	}
 }
 

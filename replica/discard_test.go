@@ -1,0 +1,45 @@
+package replica
+
+import (
+	"testing"
+
+	"github.com/samsalog/samsa/log"
+	"github.com/samsalog/samsa/partition"
+	"github.com/stretchr/testify/require"
+)
+
+// Each case is of broker 2, in a partition of brokers 1, 2 and 3 that 1 leads in epoch
+// 5, unless it says otherwise.
+func TestRemedy(t *testing.T) {
+	for _, tt := range []struct {
+		name         string
+		edit         func(*partition.State)
+		unregistered bool
+		spoke        log.Epoch
+		want         Remedy
+	}{
+		{"out of both sets, in an epoch after the last one that it spoke in", nil, false, 4, Begin},
+		{"it has not spoken in this life", nil, false, log.NoEpoch, Begin},
+		{"it has spoken in this epoch: an ack, or a proposal, may be under way", nil, false, 5, Announce},
+		{"in the ISR", func(s *partition.State) { s.ISR = brokers{1, 2} }, false, 4, Announce},
+		{"in the ISR, in a new life", func(s *partition.State) { s.ISR = brokers{1, 2} }, false, log.NoEpoch, Announce},
+		{"in the ELR", func(s *partition.State) { s.ELR = brokers{2} }, false, 4, Announce},
+		{"in LastKnownELR alone: the leader has all that counts", func(s *partition.State) { s.LastKnownELR = brokers{2} }, false, 4, Begin},
+		{"it leads", func(s *partition.State) { s.Leader, s.ISR = 2, brokers{2, 3} }, false, 5, Announce},
+		{"it leads alone", func(s *partition.State) { s.Leader, s.ISR = 2, brokers{2} }, false, log.NoEpoch, Announce},
+		{"nobody leads: nobody may have what it has", func(s *partition.State) { s.Leader, s.ISR, s.LastKnownELR = 0, nil, brokers{2} }, false, 4, Stand},
+		{"nobody leads, and it is of the ELR", func(s *partition.State) { s.Leader, s.ISR, s.ELR = 0, nil, brokers{2, 3} }, false, 4, Stand},
+		{"what the table says is of an earlier life", nil, true, log.NoEpoch, Stand},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			a := Assignment{
+				State:      &partition.State{Replicas: brokers{1, 2, 3}, ISR: brokers{1, 3}, Leader: 1, Epoch: 5},
+				Registered: !tt.unregistered,
+			}
+			if tt.edit != nil {
+				tt.edit(a.State)
+			}
+			require.Equal(t, tt.want, a.Remedy(2, tt.spoke))
+		})
+	}
+}
