@@ -44,6 +44,10 @@ const (
 // configuration. A bubble gives virtual time and not replay: goroutines that wake
 // at one instant run in any order, so a seed that failed may need some runs
 // to fail again.
+//
+// The long run is
+//
+//	go test -race -timeout 12h ./samsatest -run Chaos -samsa.seeds=100 -samsa.minutes=10
 func TestChaos(t *testing.T) {
 	seeds := fixedSeeds
 	switch {
