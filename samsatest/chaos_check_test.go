@@ -4,11 +4,13 @@ import (
 	"bytes"
 	"context"
 	"fmt"
+	"maps"
 	"path/filepath"
 	"time"
 
 	"github.com/samsalog/samsa"
 	"github.com/samsalog/samsa/log"
+	"github.com/samsalog/samsa/samsatest/internal/history"
 	"github.com/stretchr/testify/require"
 )
 
@@ -16,9 +18,13 @@ const offsetsTopic = "__consumer_offsets"
 
 // converge waits until the cluster is whole again.
 func (c *chaos) converge() {
+	c.operating.Wait()
 	begin := time.Now()
 	ctx, cancel := context.WithTimeout(c.ctx, convergence)
 	defer cancel()
+	for _, p := range c.cluster.Client().Topic(topic).Partitions() {
+		require.NoError(c.t, p.AwaitReassigned(ctx), "%s", c.standing())
+	}
 	for _, id := range c.cluster.Brokers() {
 		if b := c.cluster.Broker(id); b != nil {
 			require.NoError(c.t, b.Ready(ctx), "broker %d\n%s", id, c.standing())
@@ -49,7 +55,7 @@ func (c *chaos) standing() string {
 			s += fmt.Sprintf("%s/%d: %+v, %v\n", name, p.ID(), info, err)
 		}
 	}
-	info, err := c.cluster.Client().Group("live").Info(ctx)
+	info, err := c.cluster.Client().Group(live).Info(ctx)
 	return s + fmt.Sprintf("%+v, %v", info, err)
 }
 
@@ -58,10 +64,12 @@ func (c *chaos) high() []samsa.PartitionInfo {
 	ctx, cancel := context.WithTimeout(c.ctx, convergence)
 	defer cancel()
 	for {
+		looks := c.looks(c.cluster.Client().Topic(topic).Partitions())
 		info, err := c.cluster.Client().Topic(topic).Info(ctx)
 		require.NoError(c.t, err)
 		settled := true
-		for _, p := range info.Partitions {
+		for i, p := range info.Partitions {
+			c.sawHigh(looks[i], p)
 			settled = settled && p.HighWatermark == p.End
 		}
 		if settled {
@@ -77,13 +85,14 @@ func (c *chaos) catchUp(high []samsa.PartitionInfo) {
 	begin := time.Now()
 	for {
 		missing := ""
-		c.group.mu.Lock()
-		for _, p := range high {
-			if done := c.group.frontier[p.ID]; done < p.HighWatermark {
-				missing += fmt.Sprintf(" partition %d: %d of %d;", p.ID, done, p.HighWatermark)
+		c.book.tell(func(h *history.History) error {
+			for _, p := range high {
+				if done := h.Processed(live, partitionOf(topic, p.ID)); done < p.HighWatermark {
+					missing += fmt.Sprintf(" partition %d: %d of %d;", p.ID, done, p.HighWatermark)
+				}
 			}
-		}
-		c.group.mu.Unlock()
+			return nil
+		})
 		if missing == "" {
 			c.caughtUp = time.Since(begin)
 			c.note("the group has caught up after %v", c.caughtUp)
@@ -100,69 +109,80 @@ func (c *chaos) catchUp(high []samsa.PartitionInfo) {
 // check compares what was promised with what a fresh group reads, and what is on
 // the disks.
 func (c *chaos) check(high []samsa.PartitionInfo) {
-	final := c.readAll(high)
-	c.ledger.ordered()
-	c.ledger.mu.Lock()
-	for id, rec := range c.ledger.acked {
-		if got, ok := final[place{rec.Partition, rec.Offset}]; !ok || got != id {
-			c.complain("lost: %v was acknowledged at %v, where there is %v (%v)", id, place{rec.Partition, rec.Offset}, got, ok)
+	logs := c.readAll(high)
+	maps.Copy(logs, c.remade.logs)
+	c.book.tell(func(h *history.History) error {
+		for _, err := range h.End(logs) {
+			c.complain("%v", err)
 		}
-	}
-	for at, id := range final {
-		if err := c.ledger.failed[id]; err != nil {
-			c.complain("%v stands at %v, and its send failed for certain: %v", id, at, err)
-		}
-	}
-	c.ledger.mu.Unlock()
-	c.group.mu.Lock()
-	for at, id := range c.group.seen {
-		if got, ok := final[at]; !ok || got != id {
-			c.complain("%v was read at %v, where there is %v (%v) in the end", id, at, got, ok)
-		}
-	}
-	c.group.mu.Unlock()
+		return nil
+	})
 	c.waitISR(c.ctx) // nobody may have fallen out again
 	info, err := c.cluster.Client().Topic(offsetsTopic).Info(c.ctx)
 	require.NoError(c.t, err)
 	c.checkAlive()
-	require.NoError(c.t, c.cluster.Close())
+	c.checkEnd()
 	c.checkCopies(topic, high)
 	c.checkCopies(offsetsTopic, info.Partitions)
 }
 
-// readAll has a fresh group read everything.
-func (c *chaos) readAll(high []samsa.PartitionInfo) map[place]ident {
+// checkEnd closes the cluster and checks that nothing of it is left: no request, no
+// open file, no word or write an hour later. A goroutine that is left fails the
+// bubble.
+func (c *chaos) checkEnd() {
+	client := c.cluster.Client()
+	require.NoError(c.t, c.cluster.Close())
+	c.closed.Store(true)
+	if n := client.Stats(); n.Calls > 0 || n.Open > 0 {
+		c.complain("the client is closed, and has %d calls under way and %d producers and consumers", n.Calls, n.Open)
+	}
+	writes := make(map[samsa.BrokerID]int)
+	for _, id := range c.cluster.Brokers() {
+		c.leftNothing(id, c.cluster.Broker(id))
+		writes[id] = c.cluster.Disk(id).Mutations()
+	}
+	time.Sleep(time.Hour)
+	for id, n := range writes {
+		if now := c.cluster.Disk(id).Mutations(); now != n {
+			c.complain("broker %d has been closed, and writes", id)
+		}
+	}
+	if n := c.words.Load(); n > 0 {
+		c.complain("all is closed, and something has been said %d times", n)
+	}
+}
+
+// readAll has a fresh group read everything, and returns what stands there.
+func (c *chaos) readAll(high []samsa.PartitionInfo) map[history.Log][]ident {
 	ctx, cancel := context.WithTimeout(c.ctx, convergence)
 	defer cancel()
 	consumer, err := c.cluster.Client().NewConsumer(samsa.ConsumerConfig{Group: "fresh", Topics: []string{topic}})
 	require.NoError(c.t, err)
-	left, next := 0, make(map[samsa.PartitionID]samsa.Offset)
+	left := 0
 	for _, p := range high {
 		left += int(p.HighWatermark)
 	}
-	final := make(map[place]ident)
+	final := make(map[history.Log][]ident)
 	if left == 0 {
 		c.complain("nothing was written")
 		return final
 	}
+	reader := history.Reader{Name: "the last reader", Group: "fresh"}
 	for rec, err := range consumer.Records(ctx) {
 		require.NoError(c.t, err)
-		at := place{rec.Partition, rec.Offset}
-		if rec.Offset != next[rec.Partition] {
-			c.complain("the fresh group got %v, and should have got %d", at, next[rec.Partition])
+		c.book.read(reader, rec)
+		c.book.done(reader, rec)
+		id, _ := identOf(rec.Value)
+		at := partitionOf(topic, rec.Partition)
+		if final[at] = append(final[at], id); len(final[at]) != int(rec.Offset)+1 {
+			c.complain("the fresh group got %v as the record %d of its partition", placeOf(rec), len(final[at]))
 		}
-		next[rec.Partition] = rec.Offset + 1
-		id, whole := identOf(rec.Value)
-		if !whole {
-			c.complain("at %v stands what nobody sent: %x", at, rec.Value)
-		}
-		final[at] = id
-		if len(final) == left {
+		if left--; left == 0 {
 			break
 		}
 	}
-	if len(final) != left {
-		c.complain("the fresh group has read %d of %d records", len(final), left)
+	if left > 0 {
+		c.complain("the fresh group has still to read %d records", left)
 	}
 	require.NoError(c.t, consumer.Close())
 	return final

@@ -9,20 +9,23 @@ import (
 	"os"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
 
 	"github.com/samsalog/samsa"
 	"github.com/samsalog/samsa/samsatest"
+	"github.com/samsalog/samsa/samsatest/internal/history"
 	"github.com/stretchr/testify/require"
 )
 
 var (
-	chaosSeed  = flag.Uint64("samsa.seed", 0, "run the chaos test with this seed alone")
-	chaosSeeds = flag.Int("samsa.seeds", 0, "run the chaos test with this many seeds, from samsa.first on")
-	chaosFirst = flag.Uint64("samsa.first", 1000, "the first of samsa.seeds")
-	chaosLog   = flag.String("samsa.log", "", "write what the brokers and clients say to this file")
+	chaosSeed    = flag.Uint64("samsa.seed", 0, "run the chaos test with this seed alone")
+	chaosSeeds   = flag.Int("samsa.seeds", 0, "run the chaos test with this many seeds, from samsa.first on")
+	chaosFirst   = flag.Uint64("samsa.first", 1000, "the first of samsa.seeds")
+	chaosMinutes = flag.Float64("samsa.minutes", 0, "how long the faults of a chaos test last, in virtual minutes; 0: one or two")
+	chaosLog     = flag.String("samsa.log", "", "write what the brokers and clients say to this file")
 )
 
 // The seeds that run by default.
@@ -41,6 +44,10 @@ const (
 // configuration. A bubble gives virtual time and not replay: goroutines that wake
 // at one instant run in any order, so a seed that failed may need some runs
 // to fail again.
+//
+// The long run is
+//
+//	go test -race -timeout 12h ./samsatest -run Chaos -samsa.seeds=100 -samsa.minutes=10
 func TestChaos(t *testing.T) {
 	seeds := fixedSeeds
 	switch {
@@ -72,8 +79,9 @@ type chaos struct {
 	cluster *samsatest.Cluster
 	plan    plan
 	cfg     samsa.TopicConfig
-	ledger  *ledger
-	group   *audience
+	book    *book
+	closed  atomic.Bool // the cluster is, and nobody may say anything any more
+	words   atomic.Int64
 
 	ctx  context.Context // ends with the run
 	calm chan struct{}   // closed when all faults are over and the cluster has converged
@@ -85,32 +93,37 @@ type chaos struct {
 	endLoad, endReading func()
 	converged, caughtUp time.Duration
 
-	stopping sync.WaitGroup // shutdowns under way
+	stopping  sync.WaitGroup // shutdowns under way
+	operating sync.WaitGroup // operators' calls
 
-	mu    sync.Mutex // guards all below
-	away  map[samsa.BrokerID]bool
-	done  []string // the faults, as they came
-	wrong int      // complaints so far
+	mu       sync.Mutex // guards all below
+	away     map[samsa.BrokerID]bool
+	wounded  map[samsa.BrokerID]bool // the power failed, and what was lost has not been fetched again
+	remade   *remade
+	operated map[string]int // operators' calls that succeeded
+	done     []string       // the faults, as they came
+	wrong    int            // complaints so far
 }
 
 func runChaos(t *testing.T, seed uint64) {
 	rng := rand.New(rand.NewPCG(seed, 0))
 	c := &chaos{
 		t: t, rng: rng, seed: seed, begin: time.Now(), away: make(map[samsa.BrokerID]bool),
+		wounded: make(map[samsa.BrokerID]bool), operated: make(map[string]int),
 		calm: make(chan struct{}), stop: make(chan struct{}), gone: make(chan struct{}),
 	}
 	c.endLoad = sync.OnceFunc(func() { close(c.stop) })
 	c.endReading = sync.OnceFunc(func() { close(c.gone) })
 	c.plan = newPlan(rng)
 	c.cfg = newTopic(rng, c.plan.classes)
-	c.ledger = newLedger(c)
-	c.group = newAudience(c)
+	c.book = &book{c: c, h: history.New()}
+	c.remade = newRemade(c)
 	t.Cleanup(c.tell)
 	var end context.CancelFunc
 	c.ctx, end = context.WithCancel(context.Background())
 
 	var err error
-	c.cluster, err = samsatest.New(c.ctx, samsatest.Config{Logger: c.logger()})
+	c.cluster, err = samsatest.New(c.ctx, samsatest.Config{Brokers: c.plan.brokers, Logger: c.logger()})
 	require.NoError(t, err)
 	t.Cleanup(func() { // after a failure all of it may still be at work
 		c.endLoad()
@@ -120,6 +133,7 @@ func runChaos(t *testing.T, seed uint64) {
 		c.load.Wait()
 		c.read.Wait()
 		c.stopping.Wait()
+		c.operating.Wait()
 	})
 	require.NoError(t, c.cluster.Client().CreateTopic(c.ctx, c.cfg))
 	for _, id := range c.cluster.Brokers() {
@@ -127,6 +141,7 @@ func runChaos(t *testing.T, seed uint64) {
 	}
 	c.startLoad()
 	c.startReaders()
+	c.read.Go(c.look)
 	c.carryOut()
 	c.heal()
 	c.converge()
@@ -150,22 +165,25 @@ func newTopic(rng *rand.Rand, classes class) samsa.TopicConfig {
 	if rng.IntN(3) == 0 {
 		cfg.SegmentBytes = 16 << 10
 	}
-	if classes&(power|powerAll) == 0 && rng.IntN(4) == 0 {
+	switch {
+	case classes&(power|powerAll) == 0 && rng.IntN(4) == 0:
 		cfg.Durability = samsa.Unsynced // the deaths of processes take nothing
+	case classes&powerAll == 0 && cfg.MinISR == 2 && rng.IntN(3) == 0:
+		cfg.Durability = samsa.Replicated // one power cut at a time takes nothing
 	}
 	return cfg
 }
 
-// logger writes to a file, if that was asked for.
+// logger counts words, and writes them to a file if that was asked for.
 func (c *chaos) logger() *slog.Logger {
 	if *chaosLog == "" {
-		return nil
+		return slog.New(&counter{Handler: slog.DiscardHandler, c: c})
 	}
 	f, err := os.Create(*chaosLog)
 	require.NoError(c.t, err)
 	c.t.Cleanup(func() { _ = f.Close() })
 	begin := c.begin
-	return slog.New(slog.NewTextHandler(f, &slog.HandlerOptions{
+	return slog.New(&counter{c: c, Handler: slog.NewTextHandler(f, &slog.HandlerOptions{
 		Level: slog.LevelDebug,
 		ReplaceAttr: func(_ []string, a slog.Attr) slog.Attr {
 			if a.Key == slog.TimeKey {
@@ -173,7 +191,28 @@ func (c *chaos) logger() *slog.Logger {
 			}
 			return a
 		},
-	}))
+	})})
+}
+
+// A counter counts what is said once the cluster has been closed.
+type counter struct {
+	slog.Handler
+	c *chaos
+}
+
+func (h *counter) Enabled(ctx context.Context, level slog.Level) bool {
+	if h.c.closed.Load() {
+		h.c.words.Add(1)
+	}
+	return h.Handler.Enabled(ctx, level)
+}
+
+func (h *counter) WithAttrs(attrs []slog.Attr) slog.Handler {
+	return &counter{h.Handler.WithAttrs(attrs), h.c}
+}
+
+func (h *counter) WithGroup(name string) slog.Handler {
+	return &counter{h.Handler.WithGroup(name), h.c}
 }
 
 // at is how far the run has come.
@@ -202,14 +241,15 @@ func (c *chaos) note(format string, args ...any) {
 // tell tells the story of a run that failed.
 func (c *chaos) tell() {
 	c.mu.Lock()
-	story := strings.Join(c.done, "\n")
+	story, operated := strings.Join(c.done, "\n"), fmt.Sprint(c.operated)
 	c.mu.Unlock()
 	switch {
 	case c.t.Failed():
-		c.t.Logf("seed %d (go test ./samsatest -run TestChaos -samsa.seed=%d; it may take some runs)\nfaults of %v, topic %+v\n%s\n%s",
-			c.seed, c.seed, c.plan.classes, c.cfg, story, c.ledger.summary())
+		c.t.Logf("seed %d (go test ./samsatest -run TestChaos -samsa.seed=%d -samsa.minutes=%v; it may take some runs)\nfaults of %v, topic %+v\n%s\n%s",
+			c.seed, c.seed, *chaosMinutes, c.plan.classes, c.cfg, story, c.book.summary())
 	case testing.Verbose():
-		c.t.Logf("seed %d: %d faults of %v in %v; %s; %s; converged in %v, caught up in %v", c.seed, len(c.plan.faults), c.plan.classes,
-			c.at().Round(time.Second), c.ledger.summary(), c.group.summary(), c.converged.Round(time.Millisecond), c.caughtUp.Round(time.Millisecond))
+		c.t.Logf("seed %d: %d brokers, %v, %d faults of %v in %v; %s; operators %s; converged in %v, caught up in %v",
+			c.seed, c.plan.brokers, c.cfg.Durability, len(c.plan.faults), c.plan.classes, c.at().Round(time.Second), c.book.summary(), operated,
+			c.converged.Round(time.Millisecond), c.caughtUp.Round(time.Millisecond))
 	}
 }
