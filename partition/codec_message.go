@@ -17,6 +17,7 @@ const (
 
 // Encode appends m to a message.
 func (m *ProduceRequest) Encode(w *wire.Writer) {
+	w.Grow(leastID + 4 + 1 + 4)
 	m.ID.Encode(w)
 	w.Int32(int32(m.Epoch))
 	w.Uint8(uint8(m.Acks))
@@ -36,6 +37,7 @@ func DecodeProduceRequest(b []byte) (ProduceRequest, error) {
 
 // Encode appends m to a message.
 func (m *ProduceResponse) Encode(w *wire.Writer) {
+	w.Grow(2 + 8 + 4 + 4)
 	w.Int16(int16(m.Code))
 	w.Int64(int64(m.First))
 	w.Int32(int32(m.Epoch))

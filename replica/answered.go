@@ -53,8 +53,8 @@ func (f *Follower) answered(now time.Time, in Answered) Output {
 	}
 	f.delay = 0
 	f.high = min(max(in.Answer.HighWatermark, f.start), end)
-	if start := in.Answer.Start; start > f.start && start <= f.high {
-		out.Start = &start
+	if in.Answer.Start > f.start && in.Answer.Start <= f.high {
+		out.Start = new(in.Answer.Start)
 	}
 	return out
 }

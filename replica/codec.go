@@ -11,6 +11,7 @@ const (
 	maxPartitions = 1 << 16 // in one fetch
 	maxReplicas   = 1 << 10 // of one partition
 
+	headBytes   = 4 + 8 + 8 + 4 + 4 + 4 + 1 + 8 + 5 // of a fetch, before its partitions, at most
 	idBytes     = 16 + 4
 	fetchBytes  = idBytes + 4 + 8 + 4 + 8 + 8 + 4 + 8 + 8
 	answerBytes = idBytes + 2 + 1 + 4 + 8 + 8 + 8 + 8 + 8
@@ -19,6 +20,7 @@ const (
 
 // Encode appends the message to w.
 func (m *FetchRequest) Encode(w *wire.Writer) {
+	w.Grow(headBytes + len(m.Partitions)*fetchBytes)
 	w.Int32(int32(m.From))
 	w.Int64(int64(m.BrokerEpoch))
 	w.Int64(m.Sequence)
@@ -76,6 +78,7 @@ func DecodeFetchRequest(b []byte) (FetchRequest, error) {
 
 // Encode appends the message to w.
 func (m *FetchResponse) Encode(w *wire.Writer) {
+	w.Grow(headBytes + len(m.Partitions)*answerBytes)
 	w.Int16(int16(m.Code))
 	w.Bool(m.Lost)
 	w.Count(len(m.Partitions))

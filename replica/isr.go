@@ -40,19 +40,20 @@ func (l *Leader) propose(now time.Time, shrink bool) *AlterISR {
 	if l.pending != nil {
 		return nil
 	}
-	isr := make([]partition.Member, 0, 1+len(l.followers))
-	isr = append(isr, partition.Member{ID: l.self, Epoch: l.selfEpoch})
+	stands := func(p *progress) bool { return p.inISR && !(shrink && l.lags(p, now)) || l.joins(p, now) }
 	same := true
 	for i := range l.followers {
-		p := &l.followers[i]
-		stands := p.inISR && !(shrink && l.lags(p, now)) || l.joins(p, now)
-		same = same && stands == p.inISR
-		if stands {
-			isr = append(isr, p.member())
-		}
+		same = same && stands(&l.followers[i]) == l.followers[i].inISR
 	}
 	if same && !l.state.Recovering {
-		return nil
+		return nil // as after nearly every fetch
+	}
+	isr := make([]partition.Member, 0, 1+len(l.followers))
+	isr = append(isr, partition.Member{ID: l.self, Epoch: l.selfEpoch})
+	for i := range l.followers {
+		if p := &l.followers[i]; stands(p) {
+			isr = append(isr, p.member())
+		}
 	}
 	slices.SortFunc(isr, func(a, b partition.Member) int { return int(a.ID) - int(b.ID) })
 	if l.refused != nil && l.refused.PartitionEpoch == l.state.PartitionEpoch && slices.Equal(l.refused.ISR, isr) {

@@ -1,6 +1,9 @@
 package wire
 
-import "encoding/binary"
+import (
+	"encoding/binary"
+	"slices"
+)
 
 // A Writer appends fields to a message. The zero Writer is an empty message.
 type Writer struct{ b []byte }
@@ -10,6 +13,9 @@ func NewWriter(b []byte) *Writer { return &Writer{b: b} }
 
 // Bytes returns the message so far. It is valid until the next write.
 func (w *Writer) Bytes() []byte { return w.b }
+
+// Grow makes room for n more bytes, so that what comes next is written at once.
+func (w *Writer) Grow(n int) { w.b = slices.Grow(w.b, n) }
 
 // Uint8 appends one byte.
 func (w *Writer) Uint8(v uint8) { w.b = append(w.b, v) }
