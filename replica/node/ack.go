@@ -23,50 +23,72 @@ func (f *fetcher) ack(r *Replica) {
 	}
 }
 
+// An ackRound is the acks that go together. Its memory is used again in the next.
+type ackRound struct {
+	ctx     context.Context
+	flushed []*Replica
+	acked   []*Replica // those of them that req names
+	req     replica.FetchRequest
+	request *requestOp
+}
+
 func (f *fetcher) sendAcks() {
 	for f.n.ctx.Err() == nil {
-		f.mu.Lock()
-		parts := f.acks
-		f.acks = nil
-		f.acking = len(parts) > 0
-		f.mu.Unlock()
-		if len(parts) == 0 {
+		a := f.beginAck()
+		if a == nil {
 			return
 		}
-		f.sendAck(parts)
+		f.sendAck(a)
 	}
+}
+
+// beginAck takes over what is to be acked; nil: that is nothing, and the run is over.
+func (f *fetcher) beginAck() *ackRound {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	a := f.ackRound
+	if a == nil {
+		a = &ackRound{request: newRequestOp(0)}
+		f.ackRound = a
+	}
+	clear(a.flushed) // who is removed is not to be kept
+	clear(a.acked)
+	if f.acking = len(f.acks) > 0; !f.acking {
+		f.beside.limit.Stop()
+		return nil
+	}
+	a.flushed, f.acks = f.acks, a.flushed[:0]
+	a.ctx = f.begin(&f.beside, f.n.cfg.CallTimeout)
+	return a
 }
 
 // sendAck sends one ack. Where it did no good a fetch has to say the same, and a
 // cold partition may not have one for long.
-func (f *fetcher) sendAck(parts []*Replica) {
-	req, asked := f.askAcks(parts)
-	if len(asked) == 0 || req.BrokerEpoch == 0 {
+func (f *fetcher) sendAck(a *ackRound) {
+	f.askAcks(a)
+	if len(a.acked) == 0 || a.req.BrokerEpoch == 0 {
 		return
 	}
-	ctx, cancel := context.WithTimeout(f.n.ctx, f.n.cfg.CallTimeout)
-	defer cancel()
-	resp, _, err := f.call(ctx, req)
+	resp, _, err := f.call(a.ctx, a.req)
 	if err != nil {
 		f.n.logger.Debug("ack", "leader", f.leader, "error", err)
 	}
-	for i, r := range asked {
+	for i, r := range a.acked {
 		if err != nil || resp.Partitions[i].Code != partition.OK || resp.Partitions[i].Diverging {
 			f.heat(r)
 		}
 	}
 }
 
-func (f *fetcher) askAcks(parts []*Replica) (replica.FetchRequest, []*Replica) {
+func (f *fetcher) askAcks(a *ackRound) {
 	f.turn <- struct{}{}
 	defer func() { <-f.turn }()
-	o := newRequestOp(0)
-	acked := make([]*Replica, 0, len(parts))
-	said := make([]replica.FetchPartition, 0, len(parts))
-	for _, r := range parts {
-		if f.request(o, r) {
-			acked, said = append(acked, r), append(said, o.asked.part)
+	a.acked = a.acked[:0]
+	said := a.req.Partitions[:0]
+	for _, r := range a.flushed {
+		if f.request(a.request, r) {
+			a.acked, said = append(a.acked, r), append(said, a.request.asked.part)
 		}
 	}
-	return f.number(said), acked
+	a.req = f.number(said)
 }

@@ -46,7 +46,8 @@ func (n *Node) handleCold(ctx context.Context, req replica.FetchRequest) (replic
 	n.catchUp(ctx, req.Partitions)
 	s := &serving{n: n, follower: req.From, number: numberOf(req), budget: int(req.MaxBytes)}
 	for _, p := range req.Partitions {
-		if at := n.fetched(req, p); at.settled() || !at.read {
+		var at served
+		if s.fetched(&at, req, p); at.settled() || !at.read {
 			s.parts = append(s.parts, at)
 		} else {
 			k.keep(s.number, at.r, at.role, p)

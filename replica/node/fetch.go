@@ -62,6 +62,9 @@ type fetcher struct {
 	next    int                        // of the hot ones, to come first in the next fetch
 	acks    []*Replica                 // flushed since the leader was last told
 	acking  bool
+	beside  lane // of acks: its context alone
+
+	ackRound *ackRound // of who sends acks; nil: nobody has yet
 
 	seq int64 // of who holds the turn
 }
@@ -72,7 +75,9 @@ type lane struct {
 	coming  []*followed // of the other lane, to be taken over at the next turn
 	running bool
 	kicked  bool
-	kick    context.CancelFunc // ends the fetch under way, so that the next sees new partitions
+	ctx     context.Context    // of the fetch under way, and of the next if nothing ends it; nil: the next has one made
+	kick    context.CancelFunc // ends it, so that the next fetch sees new partitions
+	limit   *time.Timer        // does so when a fetch takes too long
 }
 
 // A followed is a replica while it follows the leader in one epoch. All but r is
@@ -189,20 +194,45 @@ func (l *lane) poke() {
 	}
 }
 
-// begin makes the context of the next fetch. The lock is held.
-func (f *fetcher) begin(l *lane) (ctx context.Context) {
+// begin returns the context of the next fetch: that of the one before, unless it has
+// ended. The lock is held.
+func (f *fetcher) begin(l *lane, limit time.Duration) context.Context {
 	l.kicked = false
-	ctx, l.kick = context.WithTimeout(f.n.ctx, f.n.cfg.FetchWait+f.n.cfg.CallTimeout)
-	return ctx
+	if l.ctx == nil || l.ctx.Err() != nil {
+		l.ctx, l.kick = context.WithCancel(f.n.ctx)
+	}
+	if l.limit == nil {
+		l.limit = time.AfterFunc(limit, func() { f.cut(l) })
+	} else {
+		l.limit.Reset(limit)
+	}
+	return l.ctx
 }
 
-// end reports whether the fetch was ended by a kick.
-func (f *fetcher) end(l *lane) (kicked bool) {
+// cut ends a fetch that takes too long.
+func (f *fetcher) cut(l *lane) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	l.kick()
-	l.kick = nil
-	return l.kicked
+	if l.kick != nil {
+		l.kick()
+	}
+}
+
+// rest ends the lane's run. The lock is held.
+func (l *lane) rest() {
+	l.running = false
+	if l.ctx != nil {
+		l.limit.Stop()
+		l.kick()
+		l.ctx, l.kick = nil, nil
+	}
+}
+
+// stop ends the run of a lane, since the broker stops.
+func (f *fetcher) stop(l *lane) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	l.rest()
 }
 
 // request asks a replica what to fetch now. The turn is held.
@@ -255,9 +285,7 @@ func news(r *Replica, a *replica.FetchAnswer, data []byte) bool {
 
 // hand gives a replica the leader's answer.
 func hand(r *Replica, q asked, a replica.FetchAnswer, data []byte) {
-	o := &answeredOp{asked: q, answer: a, data: data, done: make(chan struct{})}
-	r.do(o)
-	<-o.done
+	newAnsweredOp().hand(r, q, a, data)
 }
 
 // requestOp asks a follower what to fetch now. It may be used again once done.
@@ -287,7 +315,7 @@ func (o *requestOp) perform(r *Replica, now time.Time) {
 	o.cools = o.ok && r.follower.MayCool(now) && r.log.Start() >= o.start
 }
 
-// answeredOp hands a follower the leader's answer.
+// answeredOp hands a follower the leader's answer. It may be used again once done.
 type answeredOp struct {
 	asked  asked
 	answer replica.FetchAnswer
@@ -295,8 +323,16 @@ type answeredOp struct {
 	done   chan struct{}
 }
 
+func newAnsweredOp() *answeredOp { return &answeredOp{done: make(chan struct{}, 1)} }
+
+func (o *answeredOp) hand(r *Replica, q asked, a replica.FetchAnswer, data []byte) {
+	o.asked, o.answer, o.data = q, a, data
+	r.do(o)
+	<-o.done
+}
+
 func (o *answeredOp) perform(r *Replica, now time.Time) {
-	defer close(o.done)
+	defer func() { o.done <- struct{}{} }()
 	if r.lost.Load() || r.follower == nil || r.asked != o.asked.turn {
 		return
 	}

@@ -48,75 +48,71 @@ func (f *fetcher) report(what string, err error, kicked bool) {
 	}
 }
 
-// A round is one fetch of a lane.
+// A round is one fetch of a lane. Its memory is used again in the next.
 type round struct {
-	ctx   context.Context // ends when the lane is kicked
-	req   replica.FetchRequest
-	asked []*followed // whose parts req has, but for those that a leader keeps
-	parts []asked     // likewise
-	all   int         // that there are, those included who want nothing now
+	ctx     context.Context // ends when the lane is kicked
+	begun   time.Time
+	req     replica.FetchRequest
+	members []*followed // of the lane, those included who want nothing now
+	asked   []*followed // whose parts req has, but for those that a leader keeps
+	parts   []asked     // likewise
+	request *requestOp
+	answer  *answeredOp
+}
+
+func newRound() *round {
+	return &round{request: newRequestOp(partitionBytes), answer: newAnsweredOp()}
 }
 
 func (f *fetcher) runHot() {
 	var p restraint
-	for {
-		r, ok := f.beginHot()
-		if !ok {
-			return
-		}
-		begun := time.Now()
+	for r := newRound(); f.beginHot(r); {
 		learned, err := f.fetchHot(r)
-		wait := p.after(err, learned, time.Since(begun))
+		now := time.Now()
+		wait := p.after(err, learned, now.Sub(r.begun))
 		pause(r.ctx, wait)
-		f.report("fetch", err, f.end(&f.hot))
-		f.startCold()
+		f.report("fetch", err, f.endHot(now))
 	}
 }
 
 // beginHot puts the next hot fetch together; false ends the run.
-func (f *fetcher) beginHot() (r round, ok bool) {
+func (f *fetcher) beginHot(r *round) bool {
 	if f.n.ctx.Err() != nil {
-		f.rest(&f.hot)
-		return r, false
+		f.stop(&f.hot)
+		return false
 	}
 	f.turn <- struct{}{}
 	defer func() { <-f.turn }()
-	parts, ctx := f.takeHot()
-	if len(parts) == 0 {
-		return r, false
+	r.begun = time.Now()
+	if !f.takeHot(r) {
+		return false
 	}
-	r.ctx, r.all = ctx, len(parts)
-	f.ask(&r, parts, partitionBytes)
-	return r, true
+	f.ask(r)
+	return true
 }
 
-// rest ends a lane's run when the broker stops.
-func (f *fetcher) rest(l *lane) {
+// takeHot takes over who has become hot, and begins a round of all who are; false:
+// there is nobody. The turn is held.
+func (f *fetcher) takeHot(r *round) bool {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	l.running = false
-}
-
-// takeHot takes over who has become hot, and returns all who are. The turn is held.
-func (f *fetcher) takeHot() ([]*followed, context.Context) {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	now := time.Now()
 	for _, m := range f.hot.coming {
 		m.coming = false
 		if f.members[m.r] == m && m.pace.Lane() == replica.Cold {
-			f.toHot(now, m)
+			f.toHot(r.begun, m)
 		}
 	}
 	f.hot.coming = nil
 	parts := f.hot.parts
 	if len(parts) == 0 {
-		f.hot.running = false
-		return nil, nil
+		f.hot.rest()
+		return false
 	}
 	// Who comes last may get nothing when the others fill the answer.
 	f.next = (f.next + 1) % len(parts)
-	return slices.Concat(parts[f.next:], parts[:f.next]), f.begin(&f.hot)
+	r.members = append(append(r.members[:0], parts[f.next:]...), parts[:f.next]...)
+	r.ctx = f.begin(&f.hot, f.n.cfg.FetchWait+f.n.cfg.CallTimeout)
+	return true
 }
 
 // toHot moves a member. The turn and the lock are held.
@@ -130,10 +126,10 @@ func (f *fetcher) toHot(now time.Time, m *followed) {
 
 // ask puts a request together from what members want to be fetched now. The turn is
 // held.
-func (f *fetcher) ask(r *round, members []*followed, maxBytes int32) {
-	o := newRequestOp(maxBytes)
-	parts := make([]replica.FetchPartition, 0, len(members))
-	for _, m := range members {
+func (f *fetcher) ask(r *round) {
+	o, parts := r.request, r.req.Partitions[:0]
+	r.asked, r.parts = r.asked[:0], r.parts[:0]
+	for _, m := range r.members {
 		f.mu.Lock()
 		o.start = m.start
 		f.mu.Unlock()
@@ -151,31 +147,32 @@ func (f *fetcher) ask(r *round, members []*followed, maxBytes int32) {
 }
 
 // fetchHot reports whether the answer said anything new.
-func (f *fetcher) fetchHot(r round) (learned bool, err error) {
+func (f *fetcher) fetchHot(r *round) (learned bool, err error) {
 	if len(r.asked) == 0 || r.req.BrokerEpoch == 0 {
 		return false, errNothing
 	}
-	if len(r.asked) < r.all {
+	if len(r.asked) < len(r.members) {
 		r.req.MaxWaitMs = min(r.req.MaxWaitMs, 20) // some are delayed: ask them again soon
 	}
 	resp, data, err := f.call(r.ctx, r.req)
 	if err != nil {
 		return false, err
 	}
+	now := time.Now()
 	for i, m := range r.asked {
 		a := resp.Partitions[i]
 		fresh := news(m.r, &a, data[i])
-		if !f.noteHot(m, &a, fresh) || !fresh {
+		if !f.noteHot(now, m, &a, fresh) || !fresh {
 			continue
 		}
 		learned = learned || a.Code == partition.OK // others have their delays
-		hand(m.r, r.parts[i], a, data[i])
+		r.answer.hand(m.r, r.parts[i], a, data[i])
 	}
 	return learned, nil
 }
 
 // noteHot reports whether the member is still of the lane.
-func (f *fetcher) noteHot(m *followed, a *replica.FetchAnswer, fresh bool) bool {
+func (f *fetcher) noteHot(now time.Time, m *followed, a *replica.FetchAnswer, fresh bool) bool {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if f.members[m.r] != m || m.pace.Lane() != replica.Hot {
@@ -183,20 +180,22 @@ func (f *fetcher) noteHot(m *followed, a *replica.FetchAnswer, fresh bool) bool 
 	}
 	m.start = a.Start
 	if fresh {
-		m.pace.Moved(time.Now())
+		m.pace.Moved(now)
 	}
 	return true
 }
 
-// startCold starts the cold lane if there is somebody for it.
-func (f *fetcher) startCold() {
+// endHot reports whether the fetch was ended by a kick. It starts the cold lane if
+// there is somebody for it.
+func (f *fetcher) endHot(now time.Time) (kicked bool) {
 	f.mu.Lock()
-	now := time.Now()
+	kicked = f.hot.kicked
 	start := !f.cold.running && slices.ContainsFunc(f.hot.parts, func(m *followed) bool { return m.cooling(now) }) && f.cold.start()
 	f.mu.Unlock()
 	if start {
 		f.n.workers.Go(f.runCold)
 	}
+	return kicked
 }
 
 // cooling reports whether a hot member is for the cold lane. The lock is held.
@@ -205,48 +204,48 @@ func (m *followed) cooling(now time.Time) bool { return m.cools && m.pace.Wants(
 func (f *fetcher) runCold() {
 	var p restraint
 	var last int64 // the newest cold fetch that was answered; 0: the next begins anew
-	for {
-		r, ok := f.beginCold(last)
-		if !ok {
-			return
-		}
-		begun := time.Now()
+	for r := newRound(); f.beginCold(r, last); {
 		learned, err := f.fetchCold(r)
 		last = r.req.Sequence
 		if err != nil {
 			last = 0 // what the leader keeps now is open
 		}
-		wait := p.after(err, learned, time.Since(begun))
+		wait := p.after(err, learned, time.Since(r.begun))
 		pause(r.ctx, wait)
-		f.report("cold fetch", err, f.end(&f.cold))
+		f.report("cold fetch", err, f.endCold())
 	}
+}
+
+func (f *fetcher) endCold() (kicked bool) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.cold.kicked
 }
 
 // beginCold puts the next cold fetch together; false ends the run.
-func (f *fetcher) beginCold(last int64) (r round, ok bool) {
+func (f *fetcher) beginCold(r *round, last int64) bool {
 	if f.n.ctx.Err() != nil {
-		f.rest(&f.cold)
-		return r, false
+		f.stop(&f.cold)
+		return false
 	}
 	f.turn <- struct{}{}
 	defer func() { <-f.turn }()
-	parts, ctx := f.takeCold(last == 0)
-	if ctx == nil {
-		return r, false
+	r.begun = time.Now()
+	if !f.takeCold(r, last == 0) {
+		return false
 	}
-	r.ctx = ctx
-	f.ask(&r, parts, partitionBytes)
+	f.ask(r)
 	r.req.Cold, r.req.After = true, last
-	f.keepCold(&r, parts)
-	return r, true
+	f.keepCold(r)
+	return true
 }
 
-// takeCold takes over who has cooled down, and returns all whom the leader does not
-// keep. The turn is held.
-func (f *fetcher) takeCold(anew bool) ([]*followed, context.Context) {
+// takeCold takes over who has cooled down, and begins a round of all whom the leader
+// does not keep; false: nobody is cold. The turn is held.
+func (f *fetcher) takeCold(r *round, anew bool) bool {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	now := time.Now()
+	now := r.begun
 	f.hot.parts = slices.DeleteFunc(f.hot.parts, func(m *followed) bool {
 		if !m.cooling(now) {
 			return false
@@ -264,19 +263,21 @@ func (f *fetcher) takeCold(anew bool) ([]*followed, context.Context) {
 		}
 	}
 	if len(f.cooled) == 0 {
-		f.cold.running = false
-		return nil, nil
+		f.cold.rest()
+		return false
 	}
-	return slices.Clone(f.cold.parts), f.begin(&f.cold)
+	r.members = append(r.members[:0], f.cold.parts...)
+	r.ctx = f.begin(&f.cold, f.n.cfg.FetchWait+f.n.cfg.CallTimeout)
+	return true
 }
 
 // keepCold notes whom the leader will keep. Those who want nothing now, or have need
 // of fetches without news, go back to the hot lane and are in no cold request; what
 // they would have acked with it goes out at once. The turn is held.
-func (f *fetcher) keepCold(r *round, parts []*followed) {
+func (f *fetcher) keepCold(r *round) {
 	f.mu.Lock()
-	now := time.Now()
-	var named []replica.FetchPartition
+	now := r.begun
+	named := r.req.Partitions[:0] // no longer than what is read
 	for i, m := range r.asked {
 		if f.members[m.r] == m && m.cools {
 			m.kept, m.asked = true, r.parts[i]
@@ -284,7 +285,7 @@ func (f *fetcher) keepCold(r *round, parts []*followed) {
 		}
 	}
 	r.req.Partitions = named
-	for _, m := range parts {
+	for _, m := range r.members {
 		if f.members[m.r] == m && !m.kept {
 			f.toHot(now, m)
 			f.hot.poke()
@@ -299,7 +300,7 @@ func (f *fetcher) keepCold(r *round, parts []*followed) {
 }
 
 // fetchCold reports whether the answer said anything new.
-func (f *fetcher) fetchCold(r round) (learned bool, err error) {
+func (f *fetcher) fetchCold(r *round) (learned bool, err error) {
 	if r.req.BrokerEpoch == 0 {
 		return false, errNothing
 	}
@@ -318,7 +319,7 @@ func (f *fetcher) fetchCold(r round) (learned bool, err error) {
 		}
 		if news(m.r, &a, data[i]) {
 			learned = learned || a.Code == partition.OK
-			hand(m.r, q, a, data[i])
+			r.answer.hand(m.r, q, a, data[i])
 		}
 	}
 	return learned, nil

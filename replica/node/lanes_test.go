@@ -258,7 +258,7 @@ func TestAnOlderRequestLeavesTheNewerOneItsPlace(t *testing.T) {
 		_, id, n, follower := byHand(t)
 		r := n.replica(id)
 		at := func(seq int64) *parked {
-			return &parked{wake: make(chan struct{}, 1), follower: follower, number: number{1, seq}, role: r.standing.Load(), high: 9, end: 9}
+			return &parked{bell: new(bell), follower: follower, number: number{1, seq}, role: r.standing.Load(), high: 9, end: 9}
 		}
 		older, newer := at(1), at(2)
 		r.park(newer)

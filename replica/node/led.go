@@ -64,7 +64,7 @@ func (a *ledAppend) perform(r *Replica, now time.Time) {
 
 // Wait returns nil once all below end is committed. After any error that is open.
 func (l *Led) Wait(ctx context.Context, end log.Offset) error {
-	wake := make(chan struct{}, 1)
+	b := &bell{wake: make(chan struct{}, 1)}
 	for {
 		s := l.r.standing.Load()
 		if !s.leads || s.epoch != l.epoch {
@@ -73,10 +73,10 @@ func (l *Led) Wait(ctx context.Context, end log.Offset) error {
 		if l.r.highWatermark() >= end {
 			return nil
 		}
-		p := &parked{wake: wake, role: s, high: end - 1}
+		p := &parked{bell: b, role: s, high: end - 1}
 		l.r.park(p)
 		select {
-		case <-wake:
+		case <-b.wake:
 		case <-ctx.Done():
 			l.r.unpark(p)
 			return context.Cause(ctx)

@@ -100,15 +100,16 @@ type Node struct {
 	dirs       map[string]partition.ID // whose the directories are; of Open, then of runRoles
 	listed     map[string]partition.ID // those that the list on the disk has; likewise
 
-	ctx     context.Context // ends with Run
-	stop    context.CancelCauseFunc
-	workers workers
-	ops     sync.Pool // of *produceOp, idle
-	born    time.Time
-	lease   atomic.Int64 // how long after born the controller's last answer holds
-	epoch   atomic.Int64 // this incarnation's broker epoch; 0: not registered
-	leaving atomic.Bool  // this broker wants to stop
-	refused atomic.Int64 // how long after born the disk had no room; 0: it has
+	ctx      context.Context // ends with Run
+	stop     context.CancelCauseFunc
+	workers  workers
+	ops      sync.Pool // of *produceOp, idle
+	servings sync.Pool // of *serving, likewise
+	born     time.Time
+	lease    atomic.Int64 // how long after born the controller's last answer holds
+	epoch    atomic.Int64 // this incarnation's broker epoch; 0: not registered
+	leaving  atomic.Bool  // this broker wants to stop
+	refused  atomic.Int64 // how long after born the disk had no room; 0: it has
 
 	failed  atomic.Bool // no clean mark may be left
 	closing sync.Once

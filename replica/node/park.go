@@ -2,6 +2,8 @@ package node
 
 import (
 	"slices"
+	"sync/atomic"
+	"time"
 
 	"github.com/samsalog/samsa/log"
 	"github.com/samsalog/samsa/partition"
@@ -9,10 +11,10 @@ import (
 )
 
 // A parked entry is one request that waits at one partition. The request may wait
-// at many; all its entries share one channel, or one coldSet.
+// at many; all its entries share one bell, or one coldSet.
 type parked struct {
-	wake     chan struct{} // room for one
-	set      *coldSet      // in its place: for a cold fetch
+	bell     *bell
+	set      *coldSet // in its place: for a cold fetch
 	follower partition.BrokerID
 	number   number // of a follower's request
 	role     *role  // that the request was admitted in
@@ -37,23 +39,81 @@ func (n number) before(m number) bool {
 	return n.broker < m.broker || n.broker == m.broker && n.sequence < m.sequence
 }
 
-// ripe reports whether the request has something to be told.
+// A bell wakes a request that is parked. It may be hung again once taken down.
+type bell struct {
+	wake  chan struct{} // room for one
+	limit *time.Timer   // of the wait
+	hurry atomic.Bool   // it has been brought forward
+}
+
+// lull is how long a follower that has everything may go without hearing that the
+// high watermark has moved. It has no use for that but to begin with, should it be
+// elected, and under load the next records come sooner and bring it along: without
+// a lull each batch would cost a follower two fetches.
+const lull = time.Millisecond
+
+// hang makes the bell ready for a wait.
+func (b *bell) hang(limit time.Duration) {
+	b.hurry.Store(false)
+	if b.limit == nil {
+		b.wake, b.limit = make(chan struct{}, 1), time.NewTimer(limit)
+		return
+	}
+	b.limit.Reset(limit)
+}
+
+// take ends a wait, of which no entry is parked any more.
+func (b *bell) take() {
+	b.limit.Stop()
+	select {
+	case <-b.wake:
+	default:
+	}
+}
+
+func (b *bell) ring() {
+	select {
+	case b.wake <- struct{}{}:
+	default:
+	}
+}
+
+// soon has the wait end within a lull.
+func (b *bell) soon() {
+	if b.hurry.CompareAndSwap(false, true) {
+		b.limit.Reset(lull)
+	}
+}
+
+// ripe reports whether the request has something to be told now.
 func (p *parked) ripe(r *Replica) bool {
-	if r.standing.Load() != p.role || r.highWatermark() > p.high {
+	if r.standing.Load() != p.role || r.highWatermark() > p.high && !p.patient() {
 		return true
 	}
 	return p.follower != partition.NoBroker && r.log.End() > p.end || p.cold != nil && r.log.Start() > p.cold.start
 }
+
+// patient reports whether it is soon enough to tell of a high watermark within a lull:
+// a hot fetch is not alone, while a cold one may be the last for long.
+func (p *parked) patient() bool { return p.follower != partition.NoBroker && p.cold == nil }
 
 func (p *parked) ring() {
 	if p.set != nil {
 		p.set.ring(p)
 		return
 	}
-	select {
-	case p.wake <- struct{}{}:
-	default:
+	p.bell.ring()
+}
+
+// look rings if the request is ripe, and reports whether it is.
+func (p *parked) look(r *Replica) bool {
+	ripe := p.ripe(r)
+	if ripe {
+		p.ring()
+	} else if p.patient() && r.highWatermark() > p.high {
+		p.bell.soon()
 	}
+	return ripe
 }
 
 // park leaves p at the replica until it is ripe. A follower has one entry at a
@@ -71,10 +131,7 @@ func (r *Replica) park(p *parked) {
 	}
 	r.parked = append(r.parked, p)
 	r.mu.Unlock()
-	// What it waits for may have come between the look and the entry.
-	if p.ripe(r) {
-		p.ring()
-	}
+	p.look(r) // what it waits for may have come before the entry
 }
 
 // dropParked takes entries out whose place is another's. The lock is held.
@@ -113,11 +170,5 @@ func (r *Replica) unpark(p *parked) {
 func (r *Replica) wakeParked() {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.parked = slices.DeleteFunc(r.parked, func(p *parked) bool {
-		ripe := p.ripe(r)
-		if ripe {
-			p.ring()
-		}
-		return ripe
-	})
+	r.parked = slices.DeleteFunc(r.parked, func(p *parked) bool { return p.look(r) })
 }

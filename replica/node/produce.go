@@ -106,18 +106,19 @@ func (r *Replica) await(ctx context.Context, o *produceOp, limit time.Duration) 
 		return code
 	default:
 	}
+	var late <-chan time.Time
 	if limit > 0 {
-		var cancel context.CancelFunc
-		ctx, cancel = context.WithTimeout(ctx, limit)
-		defer cancel()
+		late = o.limitTo(limit)
+		defer o.limit.Stop()
 	}
 	select {
 	case code := <-o.done:
 		return code
+	case <-late:
 	case <-ctx.Done():
-		r.do(&withdrawOp{o})
-		return partition.TimedOut
 	}
+	r.do(&withdrawOp{o})
+	return partition.TimedOut
 }
 
 // withdrawOp forgets a caller who waits no more.
@@ -139,6 +140,7 @@ type produceOp struct {
 	first, end log.Offset
 	appended   chan partition.Code // room for one: the owner never waits for a caller
 	done       chan partition.Code // likewise
+	limit      *time.Timer         // of the wait; nil: there was none yet
 }
 
 // produceOp takes an op from the node's own pool: one for all nodes would carry
@@ -150,6 +152,16 @@ func (n *Node) produceOp(epoch log.Epoch, acks partition.Acks, b log.Batch) *pro
 	}
 	o.epoch, o.acks, o.batch = epoch, acks, b
 	return o
+}
+
+// limitTo returns a channel that tells when so much time has passed.
+func (o *produceOp) limitTo(d time.Duration) <-chan time.Time {
+	if o.limit == nil {
+		o.limit = time.NewTimer(d)
+	} else {
+		o.limit.Reset(d)
+	}
+	return o.limit.C
 }
 
 // free may be called once both answers have been taken, or will never come.

@@ -12,7 +12,8 @@ import (
 // HandleRead answers a reader of committed records. It returns soon after ctx has
 // ended.
 func (n *Node) HandleRead(ctx context.Context, req partition.ReadRequest) (partition.ReadResponse, [][]byte) {
-	s := &serving{n: n, parts: make([]served, len(req.Partitions)), budget: int(req.MaxBytes)}
+	s := n.serve(partition.NoBroker, len(req.Partitions), int(req.MaxBytes))
+	defer n.release(s)
 	for i, p := range req.Partitions {
 		s.parts[i] = n.admit(ctx, p)
 	}

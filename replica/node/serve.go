@@ -2,6 +2,7 @@ package node
 
 import (
 	"context"
+	"slices"
 	"time"
 
 	"github.com/samsalog/samsa/log"
@@ -17,14 +18,15 @@ func (n *Node) HandleFetch(ctx context.Context, req replica.FetchRequest) (repli
 	if req.Cold {
 		return n.handleCold(ctx, req)
 	}
-	served := make([]served, len(req.Partitions))
+	s := n.serve(req.From, len(req.Partitions), int(req.MaxBytes))
+	defer n.release(s)
+	s.number = numberOf(req)
 	ackOnly := true
 	n.catchUp(ctx, req.Partitions)
 	for i, p := range req.Partitions {
-		served[i] = n.fetched(req, p)
+		s.fetched(&s.parts[i], req, p)
 		ackOnly = ackOnly && p.MaxBytes == 0
 	}
-	s := &serving{n: n, follower: req.From, number: numberOf(req), parts: served, budget: int(req.MaxBytes)}
 	if ackOnly {
 		return s.fetchResponse(), nil
 	}
@@ -66,24 +68,29 @@ func (n *Node) catchUp(ctx context.Context, parts []replica.FetchPartition) {
 }
 
 // fetched hands one partition's part of a fetch to its leader machine.
-func (n *Node) fetched(req replica.FetchRequest, p replica.FetchPartition) served {
-	s := served{from: p.Fetch, max: int(p.MaxBytes), answer: replica.FetchAnswer{ID: p.ID, Code: partition.UnknownPartition}}
-	r := n.replica(p.ID)
+func (s *serving) fetched(at *served, req replica.FetchRequest, p replica.FetchPartition) {
+	*at = served{from: p.Fetch, max: int(p.MaxBytes), answer: replica.FetchAnswer{ID: p.ID, Code: partition.UnknownPartition}}
+	r := s.n.replica(p.ID)
 	if r == nil {
-		return s
+		return
 	}
-	o := &fetchedOp{req: req, part: p, done: make(chan struct{})}
+	o := &s.fetch
+	if o.done == nil {
+		o.done = make(chan struct{}, 1)
+	}
+	o.from, o.number, o.part = req.From, s.number, p
 	r.do(o)
 	<-o.done
-	s.r, s.role = r, o.role
-	s.answer, s.removed = o.answer, p.Removed
-	s.read = o.read && p.MaxBytes > 0
-	s.stale, s.news = o.stale, o.news
-	return s
+	at.r, at.role = r, o.role
+	at.answer, at.removed = o.answer, p.Removed
+	at.read = o.read && p.MaxBytes > 0
+	at.stale, at.news = o.stale, o.news
 }
 
+// A fetchedOp has a leader judge a fetch. It may be used again once done.
 type fetchedOp struct {
-	req    replica.FetchRequest
+	from   partition.BrokerID
+	number number
 	part   replica.FetchPartition
 	answer replica.FetchAnswer
 	read   bool
@@ -94,7 +101,8 @@ type fetchedOp struct {
 }
 
 func (o *fetchedOp) perform(r *Replica, now time.Time) {
-	defer close(o.done)
+	defer func() { o.done <- struct{}{} }()
+	o.read, o.stale, o.news = false, false, false
 	o.answer, o.role = replica.FetchAnswer{ID: r.id, Code: partition.NotLeader}, r.standing.Load()
 	if r.lost.Load() || r.state == nil {
 		return
@@ -105,7 +113,7 @@ func (o *fetchedOp) perform(r *Replica, now time.Time) {
 	}
 	e, end, known := r.log.EndOf(o.part.LastEpoch)
 	out := r.step(now, replica.Fetched{
-		From: o.req.From, BrokerEpoch: o.req.BrokerEpoch, Sequence: o.req.Sequence, Partition: o.part,
+		From: o.from, BrokerEpoch: o.number.broker, Sequence: o.number.sequence, Partition: o.part,
 		LogEpoch: e, LogEnd: end, Known: known,
 	})
 	v := out.Fetch
@@ -115,7 +123,7 @@ func (o *fetchedOp) perform(r *Replica, now time.Time) {
 	o.answer = v.Answer(r.id)
 	o.read, o.stale, o.news = v.Read, v.Stale, v.News
 	if o.part.MaxBytes != 0 && (v.Read || v.Diverging) {
-		r.unparkOlder(o.req.From, numberOf(o.req))
+		r.unparkOlder(o.from, o.number)
 	}
 }
 
@@ -131,6 +139,7 @@ type served struct {
 	news    bool // a follower does not know the high watermark yet
 	answer  replica.FetchAnswer
 	parked  *parked
+	entry   parked // for parked to point at
 }
 
 // settled reports whether the partition has an answer that must not wait.
@@ -145,7 +154,27 @@ type serving struct {
 	number   number             // a follower's
 	parts    []served
 	budget   int
-	wake     chan struct{}
+	data     [][]byte // what was gathered, by partition
+	fetch    fetchedOp
+	bell     bell
+}
+
+// serve returns a serving to be given back by release, without its parts: of the node's
+// own, for the reason that produceOp tells.
+func (n *Node) serve(follower partition.BrokerID, parts, budget int) *serving {
+	s, _ := n.servings.Get().(*serving)
+	if s == nil {
+		s = &serving{n: n}
+	}
+	s.follower, s.budget = follower, budget
+	s.parts = slices.Grow(s.parts[:0], parts)[:parts]
+	return s
+}
+
+func (n *Node) release(s *serving) {
+	clear(s.parts)
+	s.data = nil
+	n.servings.Put(s)
 }
 
 // wait gathers what there is, parks while that is nothing, and gathers again.
@@ -155,15 +184,19 @@ func (s *serving) wait(ctx context.Context, limit time.Duration, least int) [][]
 	if told || bytes >= least || limit <= 0 {
 		return data
 	}
-	s.wake = make(chan struct{}, 1)
+	s.bell.hang(limit)
+	defer s.bell.take()
 	defer s.unpark()
-	timer := time.NewTimer(limit)
-	defer timer.Stop()
+	for i := range s.parts {
+		if s.parts[i].news {
+			s.bell.soon()
+		}
+	}
 	for {
 		s.park()
 		select {
-		case <-s.wake:
-		case <-timer.C:
+		case <-s.bell.wake:
+		case <-s.bell.limit.C:
 			data, _, _ = s.gather(true)
 			return data
 		case <-ctx.Done():
@@ -180,13 +213,17 @@ func (s *serving) wait(ctx context.Context, limit time.Duration, least int) [][]
 // again says that the verdicts are those of an earlier moment: they hold while
 // the same leader epoch lasts, since a leader never cuts its log.
 func (s *serving) gather(again bool) (data [][]byte, bytes int, told bool) {
-	data = make([][]byte, len(s.parts))
+	if s.data == nil {
+		s.data = make([][]byte, len(s.parts)) // the asker keeps it
+	}
+	data = s.data
 	for i := range s.parts {
+		data[i] = nil
 		p := &s.parts[i]
 		if again && p.r != nil && !p.settled() {
 			told = s.refresh(p) || told
 		}
-		told = told || p.settled() || p.news
+		told = told || p.settled()
 		if p.settled() || !p.read || bytes >= s.budget && bytes > 0 {
 			continue
 		}
@@ -248,10 +285,11 @@ func (s *serving) park() {
 			continue
 		}
 		s.unparkOne(p)
-		p.parked = &parked{
-			wake: s.wake, follower: s.follower, number: s.number, role: p.role,
+		p.entry = parked{
+			bell: &s.bell, follower: s.follower, number: s.number, role: p.role,
 			high: p.answer.HighWatermark, end: p.answer.End,
 		}
+		p.parked = &p.entry
 		if s.follower == partition.NoBroker {
 			p.parked.high = max(p.parked.high, p.from)
 		} else {

@@ -7,6 +7,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
 	"github.com/samsalog/samsa/log"
@@ -219,7 +220,8 @@ func TestAFollowersFetchParks(t *testing.T) {
 	}
 }
 
-// The high watermark alone wakes a follower too, and an ack never waits.
+// The high watermark alone wakes a follower too, but only after a lull: the next
+// record may come first. An ack never waits.
 func TestAnAckWakesTheFetchBesideIt(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		_, id, n, follower := byHand(t)
@@ -240,9 +242,58 @@ func TestAnAckWakesTheFetchBesideIt(t *testing.T) {
 		ack, _ := n.HandleFetch(t.Context(), fetchRequest(n, follower, id, 1<<40+1, 1, 0))
 		require.Equal(t, partition.OK, ack.Partitions[0].Code)
 		require.Equal(t, partition.OK, <-produced)
-		require.Equal(t, log.Offset(1), (<-done).Partitions[0].HighWatermark)
 		require.Zero(t, time.Since(begun))
+		require.Equal(t, log.Offset(1), (<-done).Partitions[0].HighWatermark)
+		require.Equal(t, lull, time.Since(begun))
 	})
+}
+
+// Nor does a follower wait for longer that has yet to hear of it when it asks.
+func TestAFetchThatKnowsTooLittleIsAnsweredAfterALull(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		_, id, n, follower := byHand(t)
+		go n.Produce(t.Context(), all(id), batch(1, 10))
+		synctest.Wait()
+		n.HandleFetch(t.Context(), fetchRequest(n, follower, id, 1<<40, 1, 0))
+		req := fetchRequest(n, follower, id, 1<<40+1, 1, 1<<20)
+		require.Equal(t, log.Offset(1), req.Partitions[0].HighWatermark)
+		req.Partitions[0].HighWatermark = 0
+		begun := time.Now()
+		resp, data := n.HandleFetch(t.Context(), req)
+		require.Equal(t, log.Offset(1), resp.Partitions[0].HighWatermark)
+		require.Empty(t, data[0])
+		require.Equal(t, lull, time.Since(begun))
+	})
+}
+
+// Records that come within the lull bring the high watermark along, and end it.
+func TestRecordsEndALull(t *testing.T) {
+	for _, told := range []int64{0, 1} { // by the fetch itself, and while it is parked
+		synctest.Test(t, func(t *testing.T) {
+			_, id, n, follower := byHand(t)
+			produce := func() { n.Produce(t.Context(), all(id), batch(1, 10)) }
+			go produce()
+			synctest.Wait()
+			req := fetchRequest(n, follower, id, 1<<40+told, 1, 1<<20)
+			req.Partitions[0].Ack = log.Offset(1 - told)
+			done := make(chan replica.FetchResponse, 1)
+			go func() {
+				resp, data := n.HandleFetch(t.Context(), req)
+				assert.NotEmpty(t, data[0])
+				done <- resp
+			}()
+			synctest.Wait()
+			if told == 1 {
+				n.HandleFetch(t.Context(), fetchRequest(n, follower, id, 1<<40+2, 1, 0))
+			}
+			begun := time.Now()
+			time.Sleep(lull / 2)
+			require.Empty(t, done)
+			go produce()
+			require.Equal(t, log.Offset(1), (<-done).Partitions[0].HighWatermark)
+			require.Equal(t, lull/2, time.Since(begun))
+		})
+	}
 }
 
 func TestFetchesThatProveNothing(t *testing.T) {
