@@ -56,7 +56,8 @@ type cluster struct {
 	flights map[*flight]struct{}
 }
 
-// A flight is a call under way to a broker that was the right one when it left.
+// A flight is a call under way to a broker that was the right one when it left. It ends
+// with the client.
 type flight struct {
 	right  func() bool // it still is
 	cancel context.CancelCauseFunc
@@ -79,17 +80,22 @@ func newCluster(v view, l link, logger *slog.Logger) *cluster {
 func (c *cluster) watch() {
 	for {
 		_, changed := c.view.Changed()
+		ended := c.ctx.Err() != nil
 		c.mu.Lock()
 		for f := range c.flights {
-			if !f.right() {
+			if ended {
+				f.cancel(ErrClosed)
+			} else if !f.right() {
 				f.cancel(errMoved)
 			}
 		}
 		c.mu.Unlock()
+		if ended {
+			return
+		}
 		select {
 		case <-changed:
 		case <-c.ctx.Done():
-			return
 		}
 	}
 }
@@ -103,21 +109,23 @@ func (c *cluster) call(ctx context.Context, to partition.BrokerID, f transport.F
 	}
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
-	stop := context.AfterFunc(c.ctx, func() { cancel(ErrClosed) })
-	defer stop()
-	if right != nil {
-		fl := &flight{right: right, cancel: cancel}
+	if right == nil {
+		right = func() bool { return true }
+	}
+	fl := &flight{right: right, cancel: cancel}
+	c.mu.Lock()
+	c.flights[fl] = struct{}{}
+	c.mu.Unlock()
+	defer func() {
 		c.mu.Lock()
-		c.flights[fl] = struct{}{}
+		delete(c.flights, fl)
 		c.mu.Unlock()
-		defer func() {
-			c.mu.Lock()
-			delete(c.flights, fl)
-			c.mu.Unlock()
-		}()
-		if !right() {
-			return transport.Frame{}, fmt.Errorf("%w: %w", errMoved, transport.ErrRefused)
-		}
+	}()
+	switch {
+	case c.ctx.Err() != nil:
+		cancel(ErrClosed)
+	case !right():
+		return transport.Frame{}, fmt.Errorf("%w: %w", errMoved, transport.ErrRefused)
 	}
 	got, err := c.link(ctx, b, f)
 	if err == nil && got.Kind != f.Kind {

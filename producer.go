@@ -26,7 +26,7 @@ type ProducerConfig struct {
 
 	// BatchBytes is the size at which a batch is full, before it is compressed.
 	//
-	// Zero means 64 KiB.
+	// Zero means 512 KiB.
 	BatchBytes int
 
 	// BufferBytes bounds what waits to be sent or answered. Above it the send
@@ -102,7 +102,7 @@ func (c *Client) NewProducer(cfg ProducerConfig) (*Producer, error) {
 func (p *Producer) Send(ctx context.Context, rec Record) (Record, error) {
 	placed, err := p.p.SendSync(ctx, rec.toProduce())
 	if err != nil {
-		return Record{}, p.wrap(err)
+		return Record{}, wrapSent(err)
 	}
 	return rec.placed(placed), nil
 }
@@ -114,16 +114,21 @@ func (p *Producer) Send(ctx context.Context, rec Record) (Record, error) {
 // SendAsync, while Send, SendAll, Flush and Close would wait for themselves.
 // SendAsync blocks only while the buffer is full.
 func (p *Producer) SendAsync(ctx context.Context, rec Record, done func(Record, error)) {
-	topic := rec.Topic
-	p.p.Send(ctx, rec.toProduce(), func(placed produce.Placed, err error) {
-		switch {
-		case done == nil:
-		case err != nil:
-			done(Record{}, p.wrap(err))
-		default:
-			done(Record{Topic: topic}.placed(placed), nil)
-		}
-	})
+	p.p.Send(ctx, rec.toProduce(), receiver(done))
+}
+
+// A receiver is who is told of a record of SendAsync.
+type receiver func(Record, error)
+
+// Receive implements [produce.Receiver].
+func (done receiver) Receive(placed produce.Placed, err error) {
+	switch {
+	case done == nil:
+	case err != nil:
+		done(Record{}, wrapSent(err))
+	default:
+		done(Record{Topic: placed.Topic}.placed(placed), nil)
+	}
 }
 
 // A BatchError says which records of a SendAll were not confirmed.
@@ -162,14 +167,14 @@ func (p *Producer) SendAll(ctx context.Context, recs []Record) ([]Record, error)
 	sent, errs := make([]Record, len(recs)), make([]error, len(recs))
 	all := make(chan struct{}, len(recs))
 	for i, rec := range recs {
-		p.p.Send(ctx, rec.toProduce(), func(placed produce.Placed, err error) {
+		p.p.Send(ctx, rec.toProduce(), produce.ReceiverFunc(func(placed produce.Placed, err error) {
 			if err != nil {
-				errs[i] = p.wrap(err)
+				errs[i] = wrapSent(err)
 			} else {
 				sent[i] = recs[i].placed(placed)
 			}
 			all <- struct{}{}
-		})
+		}))
 	}
 	for range recs {
 		<-all
@@ -204,12 +209,12 @@ func (p *Producer) abandon() error {
 
 func (p *Producer) close(ctx context.Context) error {
 	if err := p.p.Close(ctx); err != nil {
-		return p.wrap(err)
+		return wrapSent(err)
 	}
 	return nil
 }
 
-func (p *Producer) wrap(err error) error {
+func wrapSent(err error) error {
 	if errors.Is(err, produce.ErrClosed) {
 		return fmt.Errorf("samsa: %w: %w", err, ErrClosed)
 	}

@@ -21,26 +21,32 @@ type batch struct {
 	bytes    int               // taken from the buffer's budget
 	deadline time.Time
 	finished chan struct{} // closed when all senders have been told; made by who waits
+	largest  int           // bytes for which it has had room
 }
 
 // An entry is one call to Send: in the order of the calls.
 type entry struct {
-	done    func(Placed, error) // nil: who sends reads the outcome itself
-	at      int64               // the record's timestamp
-	context int                 // index into contexts; forever: one that never ends
-	err     error               // not nil: refused, and no record of the batch
+	done    Receiver
+	at      int64 // the record's timestamp
+	context int   // index into contexts; forever: one that never ends
+	err     error // not nil: refused, and no record of the batch
 }
 
 const forever = -1
 
-// open makes b, fresh or used, an empty batch.
-func (b *batch) open(number uint64, deadline time.Time) {
+// open makes b, fresh or used, an empty batch, with room for so many bytes at once.
+func (b *batch) open(number uint64, deadline time.Time, room int) {
 	b.number, b.deadline = number, deadline
-	b.builder.Reset(nil)
+	if b.largest >= room {
+		b.builder.Reset(nil)
+		return
+	}
+	b.builder.Reset(make([]byte, 0, room))
+	b.largest = room
 }
 
 // add appends a record that has been admitted with that size.
-func (b *batch) add(ctx context.Context, rec *Record, size int, done func(Placed, error)) {
+func (b *batch) add(ctx context.Context, rec *Record, size int, done Receiver) {
 	b.builder.Append(rec.Timestamp, rec.Key, rec.Value, rec.Headers)
 	b.bytes += size
 	b.entries = append(b.entries, entry{done: done, at: rec.Timestamp, context: b.watch(ctx)})
@@ -48,7 +54,7 @@ func (b *batch) add(ctx context.Context, rec *Record, size int, done func(Placed
 
 // refuse appends the place of a record that is not sent, so that its sender is
 // told in its turn.
-func (b *batch) refuse(err error, done func(Placed, error)) {
+func (b *batch) refuse(err error, done Receiver) {
 	b.entries = append(b.entries, entry{done: done, context: forever, err: err})
 }
 
@@ -120,23 +126,21 @@ func (b *batch) records() func(func(log.Record) bool) {
 	}
 }
 
-// tell calls every done function, in order.
-func (b *batch) tell(part partition.PartitionID, out outcome) {
+// tell tells every sender, in order.
+func (b *batch) tell(topic string, part partition.PartitionID, out outcome) {
 	var next log.Offset
 	for i := range b.entries {
 		e := &b.entries[i]
-		placed, err := Placed{Partition: part}, e.err
+		placed, err := Placed{Topic: topic, Partition: part}, e.err
 		switch {
 		case err != nil:
 		case out.err != nil:
 			err = b.explain(e, out)
 		default:
-			placed = Placed{Partition: part, Offset: out.first + next, Epoch: out.epoch, Timestamp: e.at}
+			placed.Offset, placed.Epoch, placed.Timestamp = out.first+next, out.epoch, e.at
 			next++
 		}
-		if e.done != nil {
-			e.done(placed, err)
-		}
+		e.done.Receive(placed, err)
 	}
 }
 
@@ -158,8 +162,9 @@ func (b *batch) explain(e *entry, out outcome) error {
 func (b *batch) reset(shared bool) {
 	clear(b.entries)
 	clear(b.contexts)
+	b.largest = max(b.largest, b.builder.Size())
 	if shared {
-		b.builder = log.Builder{}
+		b.builder, b.largest = log.Builder{}, 0
 	}
-	*b = batch{builder: b.builder, entries: b.entries[:0], contexts: b.contexts[:0]}
+	*b = batch{builder: b.builder, entries: b.entries[:0], contexts: b.contexts[:0], largest: b.largest}
 }

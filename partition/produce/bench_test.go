@@ -27,7 +27,7 @@ func BenchmarkSend(b *testing.B) {
 		b.Fatal(err)
 	}
 	rec := Record{Topic: "t", Value: make([]byte, 1024)}
-	done := func(Placed, error) {}
+	done := ReceiverFunc(func(Placed, error) {})
 	b.SetBytes(1024)
 	b.ReportAllocs()
 	for b.Loop() {

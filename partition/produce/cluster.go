@@ -41,9 +41,21 @@ type Record struct {
 	Headers   []log.Header
 }
 
+// A Receiver is told what has become of a record.
+type Receiver interface {
+	Receive(placed Placed, err error)
+}
+
+// A ReceiverFunc is a function that is told.
+type ReceiverFunc func(placed Placed, err error)
+
+// Receive implements [Receiver].
+func (f ReceiverFunc) Receive(placed Placed, err error) { f(placed, err) }
+
 // Placed says where a record has come to stand. After an error only Partition
 // counts, and that only if the record got as far as being given one.
 type Placed struct {
+	Topic     string // as it was sent to
 	Partition partition.PartitionID
 	Offset    log.Offset
 	Epoch     log.Epoch

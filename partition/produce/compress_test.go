@@ -54,11 +54,11 @@ func TestARebuiltBatchIsCompressed(t *testing.T) {
 		for n := range 100 {
 			v := fmt.Sprint("value ", n)
 			if n%3 == 0 {
-				p.Send(ctx, value(v), func(_ Placed, err error) { require.ErrorIs(t, err, context.Canceled) })
+				p.Send(ctx, value(v), ReceiverFunc(func(_ Placed, err error) { require.ErrorIs(t, err, context.Canceled) }))
 				continue
 			}
 			want = append(want, v)
-			p.Send(t.Context(), value(v), func(_ Placed, err error) { require.NoError(t, err) })
+			p.Send(t.Context(), value(v), ReceiverFunc(func(_ Placed, err error) { require.NoError(t, err) }))
 		}
 		cancel()
 		f.fault = func(_ context.Context, n int) ending {

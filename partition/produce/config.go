@@ -26,7 +26,7 @@ type Config struct {
 	// BatchBytes is the size at which a batch is full, before it is compressed. A
 	// larger record travels alone; the topic's MaxBatchBytes is the limit to that.
 	//
-	// Zero means 64 KiB.
+	// Zero means 512 KiB.
 	BatchBytes int
 
 	// BufferBytes bounds what waits to be sent or answered, over all partitions.
@@ -61,7 +61,7 @@ type Config struct {
 
 func (c Config) withDefaults() Config {
 	if c.BatchBytes == 0 {
-		c.BatchBytes = 64 << 10
+		c.BatchBytes = 512 << 10
 	}
 	if c.BufferBytes == 0 {
 		c.BufferBytes = 32 << 20

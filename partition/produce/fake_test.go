@@ -134,7 +134,7 @@ type teller struct {
 	calls []told
 }
 
-func (l *teller) done(value string) func(Placed, error) {
+func (l *teller) done(value string) ReceiverFunc {
 	return func(placed Placed, err error) {
 		l.mu.Lock()
 		defer l.mu.Unlock()

@@ -20,8 +20,8 @@ type Producer struct {
 	ctx     context.Context // ends when Close waits no longer
 	giveUp  context.CancelFunc
 	senders sync.WaitGroup // who have the role of the sender of a queue
-	batches sync.Pool      // of *batch, empty
-	calls   sync.Pool      // of *call, idle
+	batches spares
+	calls   sync.Pool // of *call, idle
 	closed  atomic.Bool
 	latest  atomic.Int64                      // no record may be later; as of when one was
 	topics  atomic.Pointer[map[string]*topic] // by name; never written to, but replaced under mu
@@ -38,12 +38,13 @@ func New(cfg Config, cluster Cluster) (*Producer, error) {
 	}
 	p := &Producer{cfg: cfg, cluster: cluster, byID: make(map[partition.UUID]*topic)}
 	p.buffer.free = cfg.BufferBytes
+	p.batches.limit = cfg.BufferBytes / 8
 	p.ctx, p.giveUp = context.WithCancel(context.Background())
 	p.topics.Store(new(map[string]*topic))
 	return p, nil
 }
 
-// Send gathers a record for sending and calls done exactly once: in order within
+// Send gathers a record for sending and tells done exactly once: in order within
 // a partition, perhaps before Send returns. It blocks while the topic is not
 // known and while the buffer is full.
 //
@@ -52,10 +53,10 @@ func New(cfg Config, cluster Cluster) (*Producer, error) {
 // the contexts of all its records have ended; the error then matches that of ctx
 // too. Done must not block: it holds up the partition. It may send, as long as
 // the buffer has room.
-func (p *Producer) Send(ctx context.Context, rec Record, done func(Placed, error)) {
+func (p *Producer) Send(ctx context.Context, rec Record, done Receiver) {
 	q, err := p.route(ctx, &rec)
 	if err != nil {
-		done(Placed{Partition: rec.Partition}, err)
+		done.Receive(Placed{Partition: rec.Partition}, err)
 		return
 	}
 	size, err := p.admit(ctx, q, &rec)
@@ -77,8 +78,10 @@ func (p *Producer) Send(ctx context.Context, rec Record, done func(Placed, error
 // A call is a caller of SendSync who waits for its record.
 type call struct {
 	answer chan answer // room for one, so that nobody waits for the caller
-	done   func(Placed, error)
 }
+
+// Receive implements [Receiver].
+func (c *call) Receive(placed Placed, err error) { c.answer <- answer{placed, err} }
 
 type answer struct {
 	placed Placed
@@ -98,7 +101,7 @@ func (p *Producer) SendSync(ctx context.Context, rec Record) (Placed, error) {
 		return nowhere, q.refusal(err)
 	}
 	c := p.call()
-	at, err := q.add(ctx, &rec, size, c.done, p.cfg.Linger == 0)
+	at, err := q.add(ctx, &rec, size, c, p.cfg.Linger == 0)
 	if err != nil {
 		p.buffer.give(size)
 		return nowhere, q.refusal(err)
@@ -195,26 +198,22 @@ func (p *Producer) queues() []*queue {
 	return all
 }
 
-func (p *Producer) batch(number uint64) *batch {
-	b, ok := p.batches.Get().(*batch)
-	if !ok {
-		b = new(batch)
-	}
-	b.open(number, time.Now().Add(p.cfg.DeliveryTimeout))
+func (p *Producer) batch(number uint64, room int) *batch {
+	b := p.batches.take()
+	b.open(number, time.Now().Add(p.cfg.DeliveryTimeout), room)
 	return b
 }
 
 // recycle takes back b.
 func (p *Producer) recycle(b *batch, shared bool) {
 	b.reset(shared)
-	p.batches.Put(b)
+	p.batches.give(b)
 }
 
 func (p *Producer) call() *call {
 	c, ok := p.calls.Get().(*call)
 	if !ok {
 		c = &call{answer: make(chan answer, 1)}
-		c.done = func(placed Placed, err error) { c.answer <- answer{placed, err} }
 	}
 	return c
 }

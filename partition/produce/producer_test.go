@@ -32,7 +32,7 @@ func TestSendGathersWhileABatchIsOnItsWay(t *testing.T) {
 		require.Equal(t, [][]string{{"0"}, {"1", "2", "3", "4"}}, f.written())
 		for n, c := range l.all() {
 			require.NoError(t, c.err)
-			require.Equal(t, told{value: fmt.Sprint(n), placed: Placed{Offset: log.Offset(n), Epoch: 3, Timestamp: 1000}}, c)
+			require.Equal(t, told{value: fmt.Sprint(n), placed: Placed{Topic: "t", Offset: log.Offset(n), Epoch: 3, Timestamp: 1000}}, c)
 		}
 	})
 }
@@ -177,7 +177,7 @@ func TestOutcomes(t *testing.T) {
 					if sync {
 						_, err = p.SendSync(t.Context(), value("a"))
 					} else {
-						p.Send(t.Context(), value("a"), func(_ Placed, e error) { err = e })
+						p.Send(t.Context(), value("a"), ReceiverFunc(func(_ Placed, e error) { err = e }))
 						require.NoError(t, p.Flush(t.Context()))
 					}
 					for _, want := range tt.want {
@@ -321,7 +321,7 @@ func TestContextEnds(t *testing.T) {
 			f := newFake()
 			f.delay = 10 * time.Second
 			p := start(t, Config{}, f)
-			p.Send(t.Context(), value("a"), func(Placed, error) {})
+			p.Send(t.Context(), value("a"), ReceiverFunc(func(Placed, error) {}))
 			synctest.Wait()
 			ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 			defer cancel()
@@ -339,9 +339,9 @@ func TestContextEnds(t *testing.T) {
 			f := newFake()
 			f.delay = 10 * time.Second
 			p := start(t, Config{}, f)
-			p.Send(t.Context(), value("a"), func(Placed, error) {})
+			p.Send(t.Context(), value("a"), ReceiverFunc(func(Placed, error) {}))
 			synctest.Wait()
-			p.Send(t.Context(), value("b"), func(Placed, error) {})
+			p.Send(t.Context(), value("b"), ReceiverFunc(func(Placed, error) {}))
 			ctx, cancel := context.WithTimeout(t.Context(), 12*time.Second)
 			defer cancel()
 			_, err := p.SendSync(ctx, value("c"))
@@ -405,7 +405,7 @@ func TestRecordsWithoutAKeyStayTogether(t *testing.T) {
 		f.partitions = 3
 		p := start(t, Config{Linger: time.Second}, f)
 		for n := range 9 {
-			p.Send(t.Context(), value(fmt.Sprint(n)), func(Placed, error) {})
+			p.Send(t.Context(), value(fmt.Sprint(n)), ReceiverFunc(func(Placed, error) {}))
 			if n%3 == 2 {
 				require.NoError(t, p.Flush(t.Context()))
 			}

@@ -26,6 +26,9 @@ type queue struct {
 	full   []*batch   // take no more, the oldest first
 	flying *batch     // with the sender
 	wake   chan struct{}
+	room   int // that the next batch has from the start
+
+	wait *wait // of who has the role of the sender; nil: the next one is made
 }
 
 // A place is what add has made of a record.
@@ -37,7 +40,7 @@ type place struct {
 
 // add appends an admitted record. If now is set and nobody sends, the record
 // leaves alone with the caller, who becomes the sender.
-func (q *queue) add(ctx context.Context, rec *Record, size int, done func(Placed, error), now bool) (place, error) {
+func (q *queue) add(ctx context.Context, rec *Record, size int, done Receiver, now bool) (place, error) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	if q.producer.closed.Load() {
@@ -60,7 +63,7 @@ func (q *queue) add(ctx context.Context, rec *Record, size int, done func(Placed
 }
 
 // refuse tells done of a refusal in its turn, perhaps before it returns.
-func (q *queue) refuse(err error, done func(Placed, error)) {
+func (q *queue) refuse(err error, done Receiver) {
 	q.mu.Lock()
 	active := q.active
 	if active {
@@ -68,7 +71,7 @@ func (q *queue) refuse(err error, done func(Placed, error)) {
 	}
 	q.mu.Unlock()
 	if !active {
-		done(Placed{Partition: q.id.Partition}, err)
+		done.Receive(Placed{Partition: q.id.Partition}, err)
 	}
 }
 
@@ -86,7 +89,7 @@ func (q *queue) claim() bool {
 func (q *queue) opening() *batch {
 	if q.open == nil {
 		q.opened++
-		q.open = q.producer.batch(q.opened)
+		q.open = q.producer.batch(q.opened, q.room)
 	}
 	return q.open
 }
@@ -95,6 +98,7 @@ func (q *queue) opening() *batch {
 // to the next partition.
 func (q *queue) seal() {
 	q.full = append(q.full, q.open)
+	q.room = min(q.open.builder.Size(), q.producer.cfg.BatchBytes) // where one is full the next will be
 	q.open = nil
 	q.topic.moveOn(q.id.Partition)
 	q.rouse()
@@ -119,7 +123,7 @@ func (q *queue) take() *batch {
 		q.full[n] = nil
 		q.full = q.full[:n]
 	case q.open != nil:
-		b, q.open = q.open, nil
+		b, q.open, q.room = q.open, nil, 0
 		q.topic.moveOn(q.id.Partition)
 	default:
 		return nil

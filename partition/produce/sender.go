@@ -1,9 +1,7 @@
 package produce
 
 import (
-	"context"
 	"math"
-	"sync/atomic"
 	"time"
 
 	"github.com/samsalog/samsa/log"
@@ -54,7 +52,7 @@ func (q *queue) deliver(b *batch) outcome {
 		out = q.send(b, b.builder.Compress(q.producer.cfg.Compression), &t)
 	}
 	q.producer.buffer.give(b.bytes) // before the callbacks, which may send again
-	b.tell(q.id.Partition, out)
+	b.tell(q.topic.name, q.id.Partition, out)
 	q.landed(b)
 	q.producer.grow(q.topic)
 	q.producer.recycle(b, t.unclean)
@@ -63,13 +61,11 @@ func (q *queue) deliver(b *batch) outcome {
 
 // send makes one attempt after another, in the same bytes each time.
 func (q *queue) send(b *batch, data log.Batch, t *trial) outcome {
-	base, stop := q.wanted(b)
-	defer stop()
 	for backoff := firstBackoff; ; backoff = min(2*backoff, maxBackoff) {
-		if reason := q.over(base, b); reason != nil {
+		if reason := q.over(b); reason != nil {
 			return outcome{err: t.fail(q.topic.name, q.id.Partition, reason)}
 		}
-		resp, err := q.attempt(base, b, data)
+		resp, err := q.attempt(b, data)
 		if err == nil && (resp.Code == partition.UnknownTopic || resp.Code == partition.TopicDeleted) {
 			q.producer.forget(q.topic)
 		}
@@ -80,17 +76,17 @@ func (q *queue) send(b *batch, data log.Batch, t *trial) outcome {
 			return outcome{err: t.fail(q.topic.name, q.id.Partition, nil)}
 		case again:
 		}
-		q.pause(base, b, backoff)
+		q.pause(b, backoff)
 	}
 }
 
 // over returns why there may be no further attempt, or nil.
-func (q *queue) over(base context.Context, b *batch) error {
+func (q *queue) over(b *batch) error {
 	switch {
 	case q.producer.ctx.Err() != nil:
 		return ErrClosed
-	case base.Err() != nil:
-		return b.contexts[0].Err() // all have ended
+	case b.unwanted():
+		return b.contexts[0].Err()
 	case !time.Now().Before(b.deadline):
 		return ErrTimeout
 	}
@@ -98,10 +94,10 @@ func (q *queue) over(base context.Context, b *batch) error {
 }
 
 // attempt makes one.
-func (q *queue) attempt(base context.Context, b *batch, data log.Batch) (partition.ProduceResponse, error) {
+func (q *queue) attempt(b *batch, data log.Batch) (partition.ProduceResponse, error) {
 	timeout := min(q.producer.cfg.AttemptTimeout, time.Until(b.deadline))
-	ctx, cancel := context.WithTimeout(base, timeout)
-	defer cancel()
+	ctx := q.begin(b, timeout)
+	defer q.end()
 	return q.producer.cluster.Produce(ctx, partition.ProduceRequest{
 		ID: q.id, Epoch: log.NoEpoch, Acks: q.producer.cfg.Acks,
 		// A little less, so that the leader's own word comes in time.
@@ -110,36 +106,7 @@ func (q *queue) attempt(base context.Context, b *batch, data log.Batch) (partiti
 }
 
 // pause waits before the next attempt.
-func (q *queue) pause(base context.Context, b *batch, backoff time.Duration) {
-	timer := time.NewTimer(min(backoff, time.Until(b.deadline)))
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-	case <-base.Done():
-	}
-}
-
-// wanted returns a context that ends when the contexts of all records of b have
-// ended, or the producer gives up.
-func (q *queue) wanted(b *batch) (context.Context, func()) {
-	if b.lasting || len(b.contexts) == 0 {
-		return q.producer.ctx, func() {}
-	}
-	base, cancel := context.WithCancel(q.producer.ctx)
-	stops := make([]func() bool, len(b.contexts))
-	waiting := int64(len(b.contexts))
-	left := &waiting
-	for i, ctx := range b.contexts {
-		stops[i] = context.AfterFunc(ctx, func() {
-			if atomic.AddInt64(left, -1) == 0 {
-				cancel()
-			}
-		})
-	}
-	return base, func() {
-		for _, stop := range stops {
-			stop()
-		}
-		cancel()
-	}
+func (q *queue) pause(b *batch, backoff time.Duration) {
+	<-q.begin(b, min(backoff, time.Until(b.deadline))).Done()
+	q.end()
 }

@@ -1,0 +1,105 @@
+package produce
+
+import (
+	"context"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stretchr/testify/require"
+)
+
+func TestAWaitServesUntilSomethingEndsIt(t *testing.T) {
+	for _, tt := range []struct {
+		name string
+		end  func(one, other context.CancelFunc, p *Producer)
+		over bool
+	}{
+		{"nothing", func(_, _ context.CancelFunc, _ *Producer) { time.Sleep(time.Second - 1) }, false},
+		{"one context of two", func(one, _ context.CancelFunc, _ *Producer) { one() }, false},
+		{"both contexts", func(one, other context.CancelFunc, _ *Producer) { one(); other() }, true},
+		{"the limit", func(_, _ context.CancelFunc, _ *Producer) { time.Sleep(time.Second) }, true},
+		{"the producer", func(_, _ context.CancelFunc, p *Producer) { p.giveUp() }, true},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				p := start(t, Config{}, newFake())
+				q := &queue{producer: p}
+				one, endOne := context.WithCancel(t.Context())
+				other, endOther := context.WithCancel(t.Context())
+				defer endOne()
+				defer endOther()
+				b := &batch{contexts: []context.Context{one, other}}
+				first := q.begin(b, time.Second)
+				tt.end(endOne, endOther, p)
+				synctest.Wait()
+				require.Equal(t, tt.over, first.Err() != nil)
+				q.end()
+
+				// What has to do with the first is of no concern to the second.
+				second := q.begin(&batch{lasting: true}, time.Second)
+				if tt.name == "nothing" {
+					require.Same(t, first, second)
+				}
+				endOne()
+				endOther()
+				time.Sleep(time.Second - 1)
+				synctest.Wait()
+				require.Equal(t, p.ctx.Err() != nil, second.Err() != nil)
+				time.Sleep(1)
+				synctest.Wait()
+				require.Error(t, second.Err(), "its own limit")
+				q.end()
+				require.Nil(t, q.wait)
+			})
+		})
+	}
+}
+
+// Whoever just misses the end of a wait does not end the next one.
+func TestAWaitThatIsAboutToEndIsNotUsedAgain(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		q := &queue{producer: start(t, Config{}, newFake())}
+		ctx, cancel := context.WithCancel(t.Context())
+		first := q.begin(&batch{contexts: []context.Context{ctx}}, time.Second)
+		cancel() // its function has a goroutine of its own, which may not have run yet
+		q.end()
+		second := q.begin(&batch{lasting: true}, time.Second)
+		synctest.Wait()
+		require.NotSame(t, first, second)
+		require.NoError(t, second.Err())
+		q.end()
+	})
+}
+
+func TestSparesAreBounded(t *testing.T) {
+	s := spares{limit: 1000}
+	for _, n := range []int{400, 700, 600, 100} {
+		s.give(&batch{largest: n})
+	}
+	require.Equal(t, []int{400, 600}, []int{s.list[0].largest, s.list[1].largest})
+	require.Equal(t, 600, s.take().largest, "the one that was used last")
+	require.Equal(t, 400, s.take().largest)
+	require.Zero(t, s.take().largest)
+	require.Zero(t, s.bytes)
+}
+
+// Where a batch was full the next one has its room from the start.
+func TestABatchBehindAFullOneDoesNotGrow(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFake()
+		f.delay = time.Second
+		p := start(t, Config{BatchBytes: 10_000}, f)
+		rec := Record{Topic: "t", Value: make([]byte, 1000)}
+		done := ReceiverFunc(func(Placed, error) {})
+		p.Send(t.Context(), rec, done)
+		synctest.Wait() // it has left
+		for range 12 {
+			p.Send(t.Context(), rec, done)
+		}
+		q := (*(*p.topics.Load())["t"].queues.Load())[0]
+		require.Len(t, q.full, 1)
+		require.Equal(t, q.full[0].builder.Size(), q.open.largest)
+		require.Less(t, q.open.builder.Size(), q.open.largest)
+	})
+}
