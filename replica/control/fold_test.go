@@ -140,7 +140,7 @@ func (w *world) turn() {
 	case n < 94:
 		p.stops = p.up
 	case n < 96:
-		w.discardOne(p)
+		w.discardSome()
 	default:
 		w.decide()
 	}
