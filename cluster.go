@@ -301,13 +301,29 @@ func (c *cluster) Read(ctx context.Context, from partition.BrokerID, req partiti
 	return resp, got.Data, err
 }
 
-// Info implements [consume.Cluster].
+// Info implements [consume.Cluster]. While nobody leads, others may be asked too.
 func (c *cluster) Info(ctx context.Context, from partition.BrokerID, req partition.InfoRequest) (partition.InfoResponse, error) {
-	got, err := c.call(ctx, from, encoded(kindInfo, req.Encode), c.isLeader(req.ID, from))
+	st, _ := c.view.State(req.ID)
+	got, err := c.call(ctx, from, encoded(kindInfo, req.Encode), c.isLeader(req.ID, st.Leader))
 	if err != nil {
 		return partition.InfoResponse{}, err
 	}
 	return partition.DecodeInfoResponse(got.Head)
+}
+
+// damages asks those of brokers that are there what is wrong with their copies of a
+// partition, for a moment.
+func (c *cluster) damages(ctx context.Context, id partition.ID, brokers []BrokerID, found map[BrokerID]string) {
+	ctx, cancel := context.WithTimeout(ctx, time.Second)
+	defer cancel()
+	for _, b := range brokers {
+		if at, _ := c.view.Broker(b); at.Fenced {
+			continue
+		}
+		if resp, err := c.Info(ctx, b, partition.InfoRequest{ID: id}); err == nil && resp.Damage != "" {
+			found[b] = resp.Damage
+		}
+	}
 }
 
 // FindTime implements [consume.Cluster].

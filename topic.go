@@ -81,6 +81,9 @@ type PartitionInfo struct {
 	HighWatermark  Offset     // the end of what is committed
 	End            Offset     // the end of what is written
 	Lag            []Lag      // of the replicas that do not lead, by rising broker; none without a leader
+	// Damage is what is wrong with the leader's copy, or, without one, with the copies of
+	// those that are there: file, position and check. Nothing: no copy is known to be damaged.
+	Damage map[BrokerID]string
 }
 
 // A Lag is how far one replica is behind its leader.
@@ -102,10 +105,11 @@ func (p *Partition) Info(ctx context.Context) (PartitionInfo, error) {
 			ID: p.n, Leader: st.Leader, Epoch: st.Epoch, PartitionEpoch: int(st.PartitionEpoch),
 			Replicas: slices.Clone(st.Replicas), ISR: slices.Clone(st.ISR), ELR: slices.Clone(st.ELR),
 			Adding: st.Adding(), Removing: st.Removing(), LastKnownELR: slices.Clone(st.LastKnownELR),
-			Recovering: st.Recovering,
-			Start:      -1, HighWatermark: -1, End: -1,
+			Recovering: st.Recovering, Damage: make(map[BrokerID]string),
+			Start: -1, HighWatermark: -1, End: -1,
 		}
 		if st.Leader == partition.NoBroker {
+			p.t.c.damages(ctx, id, st.Replicas, info.Damage)
 			return true
 		}
 		resp, err := p.t.c.Info(ctx, st.Leader, partition.InfoRequest{ID: id})
@@ -113,6 +117,9 @@ func (p *Partition) Info(ctx context.Context) (PartitionInfo, error) {
 			return false
 		}
 		info.Epoch, info.Start, info.HighWatermark, info.End = resp.Epoch, resp.Start, resp.HighWatermark, resp.End
+		if resp.Damage != "" {
+			info.Damage[st.Leader] = resp.Damage
+		}
 		for _, f := range resp.Followers {
 			info.Lag = append(info.Lag, Lag{Broker: f.ID, Held: f.Held, Records: int64(resp.End - max(f.Held, resp.Start))})
 		}

@@ -2,6 +2,7 @@ package replica
 
 import (
 	"testing"
+	"time"
 
 	"github.com/samsalog/samsa/log"
 	"github.com/samsalog/samsa/partition"
@@ -42,4 +43,30 @@ func TestRemedy(t *testing.T) {
 			require.Equal(t, tt.want, a.Remedy(2, tt.spoke))
 		})
 	}
+}
+
+// What a copy has said in an epoch goes on counting there after it has left the ISR:
+// therefore the epoch ends with that.
+func TestAnAckOutlivesTheCopyWithinItsEpoch(t *testing.T) {
+	late := Fetched{From: 2, BrokerEpoch: 7, Sequence: 2, Known: true, LogEpoch: 4, LogEnd: 10,
+		Partition: FetchPartition{ID: testID, Epoch: 5, Fetch: 10, LastEpoch: 4, Ack: 10, MaxBytes: 1}}
+	cfg := LeaderConfig{
+		ID: testID, Self: 1, SelfEpoch: 9, MinISR: 1, Synced: true, Lag: time.Second, End: 10, Flushed: 10,
+		State: partition.State{Replicas: brokers{1, 2}, ISR: brokers{1, 2}, Leader: 1, Epoch: 5, PartitionEpoch: 12},
+		Peers: []Peer{{ID: 2, Epoch: 7, Active: true}},
+	}
+	l := NewLeader(testStart, cfg)
+	l.Step(testStart, Flushed{End: 10})
+	left := cfg.State
+	left.ISR, left.PartitionEpoch = brokers{1}, 13
+	l.Step(testStart, Changed{State: left, MinISR: 1, Peers: cfg.Peers})
+	out := l.Step(testStart, late)
+	require.NotNil(t, out.Propose, "the copy may be gone by now")
+
+	cfg.State = left
+	cfg.State.Epoch = 6
+	l = NewLeader(testStart, cfg)
+	out = l.Step(testStart, late)
+	require.Equal(t, partition.FencedEpoch, out.Fetch.Code)
+	require.Nil(t, out.Propose)
 }

@@ -143,7 +143,7 @@ func (w *world) turn() {
 	case n < 95:
 		p.full = !p.full
 	case n < 96:
-		w.discardOne(p)
+		w.discardSome()
 	default:
 		w.decide()
 	}

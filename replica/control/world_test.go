@@ -67,26 +67,26 @@ func (w *world) speaks(id partition.ID, b partition.BrokerID, epoch log.Epoch) {
 	w.spoke[copyID{id, b}] = epoch
 }
 
-// discardOne has a broker begin one of its copies anew, which must not be told from a
-// sound one before: as far as it may by now.
-func (w *world) discardOne(p *process) {
-	ids := w.table.PartitionsOf(p.ID)
-	if len(ids) == 0 || !w.serving(p.ID) {
-		return
-	}
-	id := ids[w.rng.IntN(len(ids))]
-	s, _ := w.table.Partition(id)
-	spoke, ok := w.spoke[copyID{id, p.ID}]
-	if !ok {
-		spoke = log.NoEpoch
-	}
-	switch a := (&replica.Assignment{State: s, Registered: true}); a.Remedy(p.ID, spoke) {
-	case replica.Announce:
-		w.send(Discard{w.next(), replica.Discard{From: p.ID, BrokerEpoch: p.epoch, ID: id, Epoch: spoke}})
-	case replica.Begin:
-		w.copies(id)[p.ID-1] = nil
-		w.anew[copyID{id, p.ID}] = true
-	case replica.Stand:
+// discardSome has brokers begin copies anew, as far as they may by now.
+func (w *world) discardSome() {
+	for id, s := range w.table.All() {
+		for _, b := range s.Replicas {
+			if !w.serving(b) || w.chance(70) {
+				continue
+			}
+			spoke, ok := w.spoke[copyID{id, b}]
+			if !ok {
+				spoke = log.NoEpoch
+			}
+			switch a := (&replica.Assignment{State: s, Registered: true}); a.Remedy(b, spoke) {
+			case replica.Announce:
+				w.send(Discard{w.next(), replica.Discard{From: b, BrokerEpoch: w.epoch(b), ID: id, Epoch: spoke}})
+			case replica.Begin:
+				w.copies(id)[b-1] = nil
+				w.anew[copyID{id, b}] = true
+			case replica.Stand:
+			}
+		}
 	}
 }
 

@@ -6,6 +6,7 @@ import (
 	"math/rand"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -238,6 +239,13 @@ func TestADamagedCopyIsMadeAnew(t *testing.T) {
 			require.True(w.t, w.leader(w.id) == nil, "neither has what was acknowledged: %+v", st)
 			w.start(one)
 		}},
+		{"a sector that cannot be read", func(w *worn) {
+			id := w.leader(w.id).self
+			old := w.node(id).replica(w.id)
+			end := w.members[id].disk.Inject(logtest.Fault{Op: logtest.Read, Name: filepath.Base(w.segment(id, 2)), Every: 1, Err: syscall.EIO})
+			w.until("another copy", func() bool { return w.node(id).replica(w.id) != old })
+			end()
+		}},
 		{"two, one after another", func(w *worn) {
 			id := w.follower()
 			w.flip(id, 2)
@@ -457,4 +465,46 @@ func TestTheFilesOfCopiesKeepTheirBytes(t *testing.T) {
 	require.NoError(t, removeDamage(fsys, "data"))
 	require.NoError(t, removeDamage(fsys, "data"))
 	require.Empty(t, contents(t, fsys, "data/damage"))
+}
+
+// A copy that counts is not touched before the record is committed that takes it out:
+// until then the leader may be lost, and it is the one that takes over.
+func TestNothingIsDiscardedBeforeTheRecord(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := &worn{cluster: newCluster(t, 3)}
+		w.id = w.create(partition.TopicConfig{Name: "rides", Replicas: 2, MinISR: 1, SegmentBytes: 4 << 10})
+		w.waitISR(w.id, 2)
+		w.fill(40)
+		st, _ := w.node(1).State(w.id)
+		leader, follower := st.Leader, st.ISR[0]
+		if follower == leader {
+			follower = st.ISR[1]
+		}
+		w.a.lead(6 - leader - follower) // it keeps no copy
+		w.net.Lose(func(_, _ transport.Addr, f transport.Frame) bool { return f.Kind == transport.Kind(KindDiscard) })
+		w.flip(follower, 2)
+		time.Sleep(2 * scrubDelay)
+		require.NotNil(t, w.node(follower).replica(w.id).damage.Load())
+		require.NotEmpty(t, w.files(follower, "damage"))
+		require.Empty(t, w.files(follower, ".aside"))
+
+		w.net.Detach(transport.Addr(addr(leader)))
+		require.NoError(t, w.members[leader].disk.PowerFail(nil))
+		w.kill(leader)
+		w.until("the other to lead", func() bool { n := w.leader(w.id); return n != nil && n.self == follower })
+		require.Equal(t, w.sent, int(w.node(follower).replica(w.id).highWatermark()))
+		w.fill(5)
+		w.net.Lose(nil)
+		w.start(leader)
+		w.until("the first to lead again", func() bool { n := w.leader(w.id); return n != nil && n.self == leader })
+		w.waitISR(w.id, 2)
+		time.Sleep(2 * scrubDelay)
+		w.waitISR(w.id, 2)
+		for _, id := range st.ISR {
+			require.Equal(t, w.sent, int(w.node(id).replica(w.id).log.End()))
+			report, err := log.Verify(w.members[id].disk, wornDir)
+			require.NoError(t, err)
+			require.Empty(t, report.Damage, "broker %d", id)
+		}
+	})
 }

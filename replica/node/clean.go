@@ -128,7 +128,9 @@ func (r *Replica) report(what string, err error) {
 	case errors.Is(err, log.ErrClosed), errors.Is(err, log.ErrOutOfRange), errors.Is(err, context.Canceled):
 		// The broker stops, or the log was cut meanwhile.
 	default:
-		r.ail(err)
+		if errors.Is(err, log.ErrCorrupt) {
+			r.ail(err)
+		}
 		r.node.logger.Warn("records that need not be kept stay", "partition", r.name(), "step", what, "error", err)
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"io/fs"
 	"path/filepath"
+	"syscall"
 
 	"github.com/samsalog/samsa/log"
 	"github.com/samsalog/samsa/partition"
@@ -64,10 +65,26 @@ func removeDamage(fsys log.FS, dir string) error {
 	return fsys.SyncDir(dir)
 }
 
-// ail notes that the disk has lost some of what the log holds, if err says so. The
-// copy then begins anew as soon as that is possible; see anew.go. It overlaps anything.
+// lookRepaired forgets the damage of a copy that has lost something since it was noted,
+// if nothing else is wrong with it: an operator has had it repaired.
+func (n *Node) lookRepaired(f *found) error {
+	report, err := log.Verify(n.cfg.FS, f.dir)
+	if err != nil || len(report.Damage) > 0 {
+		return err
+	}
+	n.logger.Warn("copy was repaired", "dir", f.dir, "end", report.End)
+	f.damage = nil
+	return removeDamage(n.cfg.FS, f.dir)
+}
+
+// loses reports whether an error of a read says that the disk has lost what was there:
+// it is not what was written, or the disk itself says so.
+func loses(err error) bool { return errors.Is(err, log.ErrCorrupt) || errors.Is(err, syscall.EIO) }
+
+// ail notes that the disk has lost some of what the log holds. The copy then begins
+// anew as soon as that is possible; see anew.go. It overlaps anything.
 func (r *Replica) ail(err error) {
-	if !errors.Is(err, log.ErrCorrupt) || r.lost.Load() || !r.damage.CompareAndSwap(nil, &damage{err: err}) {
+	if r.lost.Load() || !r.damage.CompareAndSwap(nil, &damage{err: err}) {
 		return
 	}
 	r.node.logger.Error("copy is damaged", "partition", r.name(), "error", err)
@@ -85,7 +102,7 @@ func (r *Replica) recovered() {
 // or follower is told. While another replica may take over it asks again there.
 func (r *Replica) readFault(err error) partition.Code {
 	code := readCode(err)
-	if code != partition.CorruptBatch {
+	if !loses(err) {
 		return code
 	}
 	r.ail(err)

@@ -209,6 +209,10 @@ func (n *Node) openCopy(dir string, l label, clean bool) (found, error) {
 	default:
 		f.log = opened
 		f.suspect = replica.Suspect(l.topic.Durability, recovery.Lost, clean)
+		if f.damage != nil && recovery.Lost {
+			err = n.lookRepaired(&f)
+		}
+		return f, err
 	}
 	return f, nil
 }

@@ -99,7 +99,7 @@ func (l *Led) Scan(ctx context.Context, each func(log.Record) error) error {
 			err = partition.Internal // the high watermark stands within a batch
 		}
 		if err != nil {
-			l.r.ail(err)
+			_ = l.r.readFault(err)
 			return fmt.Errorf("scan %s: %w", l.r.name(), err)
 		}
 		for len(data) > 0 {

@@ -214,8 +214,8 @@ func (r *Replica) carryDisk(now time.Time, out replica.Output) bool {
 	case err == nil:
 	case passes(err): // the machine waits a while, and asks again
 		r.node.logger.Warn("log refuses", "partition", r.name(), "error", err)
-		if len(out.Append) == 0 {
-			r.ail(err)
+		if len(out.Append) == 0 && errors.Is(err, log.ErrCorrupt) {
+			r.ail(err) // what stands before the cut is not what was written
 		}
 		if isFull(err) {
 			r.node.noteFull()

@@ -47,7 +47,7 @@ func (n *Node) scrub(r *Replica, buf []byte) {
 		switch {
 		case errors.Is(err, log.ErrOutOfRange) && at < r.log.Start():
 			next = r.log.Start() // retention was faster
-		case errors.Is(err, log.ErrCorrupt):
+		case loses(err):
 			r.ail(err)
 			return
 		case err != nil:
