@@ -174,10 +174,8 @@ func (c *cluster) change(ctx context.Context, what string, kind transport.Kind, 
 			return resp, wrapped(what, context.Cause(ctx))
 		case c.ctx.Err() != nil:
 			return resp, ErrClosed
-		case err == nil && !slices.Contains(comeAgain, resp.Code) && resp.Text != "":
-			return resp, fmt.Errorf("samsa: %s: %w: %s", what, resp.Code, resp.Text)
 		case err == nil && !slices.Contains(comeAgain, resp.Code):
-			return resp, wrapped(what, resp.Code)
+			return resp, refusal(what, resp.Code, resp.Text)
 		}
 		if err := c.pause(ctx, changed); err != nil {
 			return resp, wrapped(what, err)
@@ -187,6 +185,13 @@ func (c *cluster) change(ctx context.Context, what string, kind transport.Kind, 
 
 // comeAgain are the answers that say nothing of what was asked.
 var comeAgain = []partition.Code{partition.NotController, partition.NotAttempted, partition.Internal}
+
+func refusal(what string, code partition.Code, text string) error {
+	if text == "" {
+		return wrapped(what, code)
+	}
+	return fmt.Errorf("samsa: %s: %w: %s", what, code, text)
+}
 
 func wrapped(what string, err error) error {
 	if err == nil {
@@ -200,9 +205,5 @@ func (c *cluster) askChange(ctx context.Context, f transport.Frame) (partition.C
 	if at == partition.NoBroker {
 		return partition.ChangeResponse{Code: partition.NotController}, nil
 	}
-	got, err := c.call(ctx, at, f, func() bool { return c.view.Controller() == at })
-	if err != nil {
-		return partition.ChangeResponse{}, err
-	}
-	return partition.DecodeChangeResponse(got.Head)
+	return decoded(partition.DecodeChangeResponse)(c.call(ctx, at, f, func() bool { return c.view.Controller() == at }))
 }

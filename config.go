@@ -47,7 +47,7 @@ type Config struct {
 	// Voters are the brokers that agree on the metadata, the same list at each: one,
 	// three or five. Two brokers cannot fail over safely. It counts at the first start;
 	// after that the list that was agreed on wins. A broker that it does not name joins
-	// the others' cluster, without a vote: see [Broker.AddVoter].
+	// the others' cluster, without a vote: see [Client.AddVoter].
 	//
 	// Empty means this broker alone.
 	Voters []Voter

@@ -3,6 +3,7 @@ package samsa
 import (
 	"context"
 	"fmt"
+	"slices"
 
 	"github.com/samsalog/samsa/partition"
 )
@@ -21,10 +22,7 @@ func (c *cluster) createTopic(ctx context.Context, cfg TopicConfig) error {
 		case err == nil && resp.Code == partition.OK:
 			return c.until(ctx, func() bool { return c.allLed(resp.Topic) })
 		case err == nil && !resp.Code.Retriable() && resp.Code != partition.InvalidReplicas:
-			if resp.Text != "" {
-				return fmt.Errorf("samsa: create topic %q: %w: %s", cfg.Name, resp.Code, resp.Text)
-			}
-			return fmt.Errorf("samsa: create topic %q: %w", cfg.Name, resp.Code)
+			return refusal(fmt.Sprintf("create topic %q", cfg.Name), resp.Code, resp.Text)
 		}
 		// The controller may be just being elected, or brokers be on their way.
 		if err == nil && resp.Text != "" {
@@ -40,22 +38,10 @@ func (c *cluster) askController(ctx context.Context, cfg TopicConfig) (partition
 		return partition.CreateTopicResponse{Code: partition.NotController}, nil
 	}
 	req := partition.CreateTopicRequest{Config: cfg}
-	got, err := c.call(ctx, at, encoded(kindCreateTopic, req.Encode), func() bool { return c.view.Controller() == at })
-	if err != nil {
-		return partition.CreateTopicResponse{}, err
-	}
-	return partition.DecodeCreateTopicResponse(got.Head)
+	return decoded(partition.DecodeCreateTopicResponse)(c.call(ctx, at, encoded(kindCreateTopic, req.Encode), func() bool { return c.view.Controller() == at }))
 }
 
 func (c *cluster) allLed(id partition.UUID) bool {
 	t, ok := c.view.TopicByID(id)
-	if !ok {
-		return false
-	}
-	for _, st := range t.Partitions {
-		if st.Leader == partition.NoBroker {
-			return false
-		}
-	}
-	return true
+	return ok && !slices.ContainsFunc(t.Partitions, func(st *partition.State) bool { return st.Leader == partition.NoBroker })
 }

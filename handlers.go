@@ -59,9 +59,7 @@ func (b *Broker) handle(ctx context.Context, _ transport.Addr, f transport.Frame
 func (b *Broker) serve(ctx context.Context, f transport.Frame) (transport.Frame, error) {
 	switch f.Kind {
 	case kindMetadata:
-		return answer(f, partition.DecodeMetadataRequest, func(req partition.MetadataRequest) (partition.Image, [][]byte) {
-			return b.node.HandleMetadata(ctx, req), nil
-		}, (*partition.Image).Encode)
+		return reply(ctx, f, partition.DecodeMetadataRequest, b.node.HandleMetadata, (*partition.Image).Encode)
 	case kindCreateTopic:
 		return answer(f, partition.DecodeCreateTopicRequest, func(req partition.CreateTopicRequest) (partition.CreateTopicResponse, [][]byte) {
 			return b.node.HandleCreateTopic(ctx, req, newUUID()), nil
@@ -78,33 +76,19 @@ func (b *Broker) serve(ctx context.Context, f transport.Frame) (transport.Frame,
 			return b.node.HandleRead(ctx, req)
 		}, (*partition.ReadResponse).Encode)
 	case kindInfo:
-		return answer(f, partition.DecodeInfoRequest, func(req partition.InfoRequest) (partition.InfoResponse, [][]byte) {
-			return b.node.HandleInfo(ctx, req), nil
-		}, (*partition.InfoResponse).Encode)
+		return reply(ctx, f, partition.DecodeInfoRequest, b.node.HandleInfo, (*partition.InfoResponse).Encode)
 	case kindFindTime:
-		return answer(f, partition.DecodeFindTimeRequest, func(req partition.FindTimeRequest) (partition.FindTimeResponse, [][]byte) {
-			return b.node.HandleFindTime(ctx, req), nil
-		}, (*partition.FindTimeResponse).Encode)
+		return reply(ctx, f, partition.DecodeFindTimeRequest, b.node.HandleFindTime, (*partition.FindTimeResponse).Encode)
 	case kindDeleteBefore:
-		return answer(f, partition.DecodeDeleteBeforeRequest, func(req partition.DeleteBeforeRequest) (partition.DeleteBeforeResponse, [][]byte) {
-			return b.node.HandleDeleteBefore(ctx, req), nil
-		}, (*partition.DeleteBeforeResponse).Encode)
+		return reply(ctx, f, partition.DecodeDeleteBeforeRequest, b.node.HandleDeleteBefore, (*partition.DeleteBeforeResponse).Encode)
 	case kindGroupHeartbeat:
-		return answer(f, group.DecodeHeartbeatRequest, func(req group.HeartbeatRequest) (group.HeartbeatResponse, [][]byte) {
-			return b.groups.heartbeat(ctx, req), nil
-		}, (*group.HeartbeatResponse).Encode)
+		return reply(ctx, f, group.DecodeHeartbeatRequest, b.groups.heartbeat, (*group.HeartbeatResponse).Encode)
 	case kindCommit:
-		return answer(f, offsets.DecodeCommitRequest, func(req offsets.CommitRequest) (offsets.CommitResponse, [][]byte) {
-			return b.groups.commit(ctx, req), nil
-		}, (*offsets.CommitResponse).Encode)
+		return reply(ctx, f, offsets.DecodeCommitRequest, b.groups.commit, (*offsets.CommitResponse).Encode)
 	case kindFetchOffsets:
-		return answer(f, offsets.DecodeFetchRequest, func(req offsets.FetchRequest) (offsets.FetchResponse, [][]byte) {
-			return b.groups.fetch(ctx, req), nil
-		}, (*offsets.FetchResponse).Encode)
+		return reply(ctx, f, offsets.DecodeFetchRequest, b.groups.fetch, (*offsets.FetchResponse).Encode)
 	case kindDescribeGroup:
-		return answer(f, group.DecodeDescribeRequest, func(req group.DescribeRequest) (group.DescribeResponse, [][]byte) {
-			return b.groups.describe(ctx, req), nil
-		}, (*group.DescribeResponse).Encode)
+		return reply(ctx, f, group.DecodeDescribeRequest, b.groups.describe, (*group.DescribeResponse).Encode)
 	}
 	return b.administer(ctx, f)
 }
@@ -132,7 +116,12 @@ func (b *Broker) administer(ctx context.Context, f transport.Frame) (transport.F
 
 // change has one request of an operator handled.
 func change[Q any](ctx context.Context, f transport.Frame, decode func([]byte) (Q, error), handle func(context.Context, Q) partition.ChangeResponse) (transport.Frame, error) {
-	return answer(f, decode, func(req Q) (partition.ChangeResponse, [][]byte) { return handle(ctx, req), nil }, (*partition.ChangeResponse).Encode)
+	return reply(ctx, f, decode, handle, (*partition.ChangeResponse).Encode)
+}
+
+// reply is answer where no records go with the response.
+func reply[Q, R any](ctx context.Context, f transport.Frame, decode func([]byte) (Q, error), handle func(context.Context, Q) R, encode func(*R, *wire.Writer)) (transport.Frame, error) {
+	return answer(f, decode, func(req Q) (R, [][]byte) { return handle(ctx, req), nil }, encode)
 }
 
 // answer decodes a request, has it handled, and encodes the response.

@@ -133,16 +133,12 @@ func (p *Partition) Info(ctx context.Context) (PartitionInfo, error) {
 // in the order of their times: later ones may be earlier. It waits for a leader.
 func (p *Partition) OffsetAt(ctx context.Context, t time.Time) (Offset, error) {
 	var off Offset
-	var refusal error
-	err := p.ask(ctx, func(id partition.ID, st partition.State) (done bool) {
-		if st.Leader == partition.NoBroker {
-			return false
-		}
-		resp, err := p.t.c.FindTime(ctx, st.Leader, partition.FindTimeRequest{ID: id, Time: t.UnixMilli()})
-		off, refusal = resp.Offset, p.refused(resp.Code)
-		return err == nil && (resp.Code == partition.OK || refusal != nil)
+	err := p.askLeader(ctx, func(id partition.ID, leader BrokerID) (partition.Code, error) {
+		resp, err := p.t.c.FindTime(ctx, leader, partition.FindTimeRequest{ID: id, Time: t.UnixMilli()})
+		off = resp.Offset
+		return resp.Code, err
 	})
-	return off, errors.Join(err, refusal)
+	return off, err
 }
 
 // DeleteBefore removes the records below an offset for good, on all replicas, and
@@ -151,37 +147,40 @@ func (p *Partition) OffsetAt(ctx context.Context, t time.Time) (Offset, error) {
 // offset above the high watermark is an error that matches [ErrOutOfRange]. It waits
 // for a leader, and may be called again if it fails.
 func (p *Partition) DeleteBefore(ctx context.Context, before Offset) (start Offset, err error) {
+	err = p.askLeader(ctx, func(id partition.ID, leader BrokerID) (partition.Code, error) {
+		resp, err := p.t.c.deleteBefore(ctx, leader, partition.DeleteBeforeRequest{ID: id, Before: before})
+		start = resp.Start
+		return resp.Code, err
+	})
+	return start, err
+}
+
+// askLeader is ask of whoever leads, until that one has done so, or refused for good.
+func (p *Partition) askLeader(ctx context.Context, attempt func(partition.ID, BrokerID) (partition.Code, error)) error {
 	var refusal error
-	err = p.ask(ctx, func(id partition.ID, st partition.State) (done bool) {
+	err := p.ask(ctx, func(id partition.ID, st partition.State) (done bool) {
 		if st.Leader == partition.NoBroker {
 			return false
 		}
-		resp, err := p.t.c.deleteBefore(ctx, st.Leader, partition.DeleteBeforeRequest{ID: id, Before: before})
-		start, refusal = resp.Start, p.refused(resp.Code)
-		return err == nil && (resp.Code == partition.OK || refusal != nil)
+		code, err := attempt(id, st.Leader)
+		refusal = nil
+		if err == nil && code != partition.OK && !code.Retriable() {
+			refusal = wrapped(p.what(), code)
+		}
+		return err == nil && (code == partition.OK || refusal != nil)
 	})
-	return start, errors.Join(err, refusal)
+	return errors.Join(err, refusal)
 }
 
-// refused returns an error for a code that asking again does not change.
-func (p *Partition) refused(code partition.Code) error {
-	if code == partition.OK || code.Retriable() {
-		return nil
-	}
-	return fmt.Errorf("samsa: partition %s/%d: %w", p.t.name, p.n, code)
-}
+func (p *Partition) what() string { return fmt.Sprintf("partition %s/%d", p.t.name, p.n) }
 
 // ask gives what is known of the partition to attempt, each time that it changes or
 // a moment has passed, until that is done.
 func (p *Partition) ask(ctx context.Context, attempt func(partition.ID, partition.State) (done bool)) error {
-	found, ok := p.t.c.view.Topic(p.t.name)
-	if !ok {
-		return fmt.Errorf("samsa: topic %q: %w", p.t.name, ErrUnknownTopic)
+	id, err := p.t.c.place(p.what(), p.t.name, p.n)
+	if err != nil {
+		return err
 	}
-	if p.n < 0 || int(p.n) >= len(found.Partitions) {
-		return fmt.Errorf("samsa: partition %s/%d: %w", p.t.name, p.n, ErrUnknownPartition)
-	}
-	id := partition.ID{Topic: found.ID, Partition: p.n}
 	for {
 		_, changed := p.t.c.view.Changed()
 		st, _ := p.t.c.view.State(id)
@@ -189,7 +188,7 @@ func (p *Partition) ask(ctx context.Context, attempt func(partition.ID, partitio
 			return nil
 		}
 		if err := p.t.c.pause(ctx, changed); err != nil {
-			return fmt.Errorf("samsa: partition %s/%d: %w", p.t.name, p.n, err)
+			return wrapped(p.what(), err)
 		}
 	}
 }

@@ -5,7 +5,7 @@ import (
 	"errors"
 	"log/slog"
 	"slices"
-	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/samsalog/samsa/log"
@@ -52,17 +52,20 @@ type remoteView struct {
 	link   transport.Node
 	logger *slog.Logger
 
-	mu      sync.RWMutex // guards all below
+	known atomic.Pointer[known]
+}
+
+// A known is what an image said. Nobody changes it.
+type known struct {
+	*partition.Table
 	image   partition.Image
-	topics  map[partition.UUID]int // index into image.Topics
-	changed chan struct{}
+	changed chan struct{} // closed when there is a newer one
 }
 
 func newRemoteView(seeds []string, l transport.Node, logger *slog.Logger) *remoteView {
-	return &remoteView{
-		seeds: seeds, link: l, logger: logger, image: partition.Image{Offset: -1},
-		topics: make(map[partition.UUID]int), changed: make(chan struct{}),
-	}
+	v := &remoteView{seeds: seeds, link: l, logger: logger}
+	v.known.Store(&known{partition.NewTable(), partition.Image{Offset: -1}, make(chan struct{})})
+	return v
 }
 
 // first gets the first image, from whoever answers.
@@ -145,120 +148,61 @@ func (v *remoteView) ask(ctx context.Context, addr string, wait time.Duration) e
 	if err != nil {
 		return err
 	}
-	if !v.take(image) && image.Controller == partition.NoBroker {
+	news, err := v.take(image)
+	if err == nil && !news && image.Controller == partition.NoBroker {
 		return errNoNews
 	}
-	return nil
+	return err
 }
 
 // errNoNews stands for the answer of a broker that knows nothing new, and no
 // controller either.
 var errNoNews = errors.New("no news, and no controller")
 
-// take replaces the image by a newer one. The controller may have changed without
-// a record, so an image of the same age counts too; and ages of two clusters say
-// nothing: who forgot everything, and began another, is to be believed. It reports
-// whether that was news.
-func (v *remoteView) take(image partition.Image) (news bool) {
-	v.mu.Lock()
-	defer v.mu.Unlock()
+// take replaces what is known by an image that is newer. The controller may have
+// changed without a record, so an image of the same age counts too; and ages of two
+// clusters say nothing: who forgot everything, and began another, is to be believed.
+// It reports whether that was news. One call at a time.
+func (v *remoteView) take(image partition.Image) (news bool, err error) {
+	now := v.known.Load()
 	switch image.Cluster {
-	case v.image.Cluster:
-		if image.Offset < v.image.Offset || image.Offset == v.image.Offset && image.Controller == v.image.Controller {
-			return false
+	case now.image.Cluster:
+		if image.Offset < now.image.Offset || image.Offset == now.image.Offset && image.Controller == now.image.Controller {
+			return false, nil
 		}
 	case partition.UUID{}:
-		return false // it is not in the cluster yet
+		return false, nil // it is not in the cluster yet
 	}
-	v.image = image
-	clear(v.topics)
-	for i, t := range image.Topics {
-		v.topics[t.ID] = i
+	table, err := partition.Restore(image)
+	if err != nil {
+		return false, err
 	}
-	close(v.changed)
-	v.changed = make(chan struct{})
-	return true
+	v.known.Store(&known{table, image, make(chan struct{})})
+	close(now.changed)
+	return true, nil
 }
 
-func (v *remoteView) Topic(name string) (partition.Topic, bool) {
-	v.mu.RLock()
-	defer v.mu.RUnlock()
-	i, ok := slices.BinarySearchFunc(v.image.Topics, name, func(t partition.Topic, name string) int {
-		switch {
-		case t.Config.Name < name:
-			return -1
-		case t.Config.Name > name:
-			return 1
-		}
-		return 0
-	})
-	if !ok {
-		return partition.Topic{}, false
-	}
-	return v.image.Topics[i], true
-}
-
+func (v *remoteView) Topic(name string) (partition.Topic, bool) { return v.known.Load().Topic(name) }
 func (v *remoteView) TopicByID(id partition.UUID) (partition.Topic, bool) {
-	v.mu.RLock()
-	defer v.mu.RUnlock()
-	i, ok := v.topics[id]
-	if !ok {
-		return partition.Topic{}, false
-	}
-	return v.image.Topics[i], true
+	return v.known.Load().TopicByID(id)
 }
-
-func (v *remoteView) Topics() []partition.Topic {
-	v.mu.RLock()
-	defer v.mu.RUnlock()
-	return v.image.Topics
-}
-
+func (v *remoteView) Topics() []partition.Topic { return v.known.Load().image.Topics }
 func (v *remoteView) State(id partition.ID) (partition.State, bool) {
-	t, ok := v.TopicByID(id.Topic)
-	if !ok || id.Partition < 0 || int(id.Partition) >= len(t.Partitions) {
-		return partition.State{}, false
+	if s, ok := v.known.Load().Partition(id); ok {
+		return *s, true
 	}
-	return *t.Partitions[id.Partition], true
+	return partition.State{}, false
 }
-
 func (v *remoteView) Broker(id partition.BrokerID) (partition.Broker, bool) {
-	for _, b := range v.Brokers() {
-		if b.ID == id {
-			return b, true
-		}
-	}
-	return partition.Broker{}, false
+	return v.known.Load().Broker(id)
 }
-
-func (v *remoteView) Brokers() []partition.Broker {
-	v.mu.RLock()
-	defer v.mu.RUnlock()
-	return v.image.Brokers
-}
-
-func (v *remoteView) Controller() partition.BrokerID {
-	v.mu.RLock()
-	defer v.mu.RUnlock()
-	return v.image.Controller
-}
-
-func (v *remoteView) Voters() []partition.BrokerID {
-	v.mu.RLock()
-	defer v.mu.RUnlock()
-	return v.image.Voters
-}
-
-func (v *remoteView) Cluster() partition.UUID {
-	v.mu.RLock()
-	defer v.mu.RUnlock()
-	return v.image.Cluster
-}
-
+func (v *remoteView) Brokers() []partition.Broker    { return v.known.Load().image.Brokers }
+func (v *remoteView) Controller() partition.BrokerID { return v.known.Load().image.Controller }
+func (v *remoteView) Voters() []partition.BrokerID   { return v.known.Load().image.Voters }
+func (v *remoteView) Cluster() partition.UUID        { return v.known.Load().image.Cluster }
 func (v *remoteView) Changed() (log.Offset, <-chan struct{}) {
-	v.mu.RLock()
-	defer v.mu.RUnlock()
-	return v.image.Offset, v.changed
+	now := v.known.Load()
+	return now.image.Offset, now.changed
 }
 
 var _ view = localView{}

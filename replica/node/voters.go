@@ -8,9 +8,9 @@ import (
 	"github.com/samsalog/samsa/replica/quorum"
 )
 
-// Candidate returns a broker as one that may get a vote: as the voters have met it, or
+// candidate returns a broker as one that may get a vote: as the voters have met it, or
 // as it registered last.
-func (n *Node) Candidate(id partition.BrokerID) (quorum.Member, bool) {
+func (n *Node) candidate(id partition.BrokerID) (quorum.Member, bool) {
 	for _, m := range n.quorum.Status().Strangers {
 		if m.ID == id {
 			return m, true
@@ -26,7 +26,7 @@ func (n *Node) HandleVoter(ctx context.Context, req partition.VoterRequest) part
 	c := quorum.Change{Remove: req.Remove}
 	if req.Add != partition.NoBroker {
 		offset, _ := n.Changed()
-		m, ok := n.Candidate(req.Add)
+		m, ok := n.candidate(req.Add)
 		switch {
 		case !ok && offset < req.Seen:
 			return partition.ChangeResponse{Code: partition.NotController} // it may be there
