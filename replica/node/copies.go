@@ -22,10 +22,20 @@ import (
 //	             or follows; and after they are removed.
 //
 // of its own directory. What is listed and not found is named suspect as damage is,
-// and begins anew like it.
+// and begins anew like it. And once all that the broker was assigned when it was first
+// registered with this directory stands there, it says so in the file
+//
+//	whole        version 1: empty
+//
+// beside it: from then on what is not listed never was in this directory. A partition
+// that counts on such a copy has committed nothing since, for a member of the ISR that
+// holds nothing acknowledges nothing: the copy lacks nothing, although it is made
+// late. One that is made in a directory that took another's place may lack all.
 const (
 	copiesFile  = "copies"
 	copiesMagic = 0x53435059 // "SCPY"
+	wholeFile   = "whole"
+	wholeMagic  = 0x5357484c // "SWHL"
 	maxCopies   = 1 << 20
 	maxDirName  = 1 << 10
 )
@@ -75,6 +85,54 @@ func (n *Node) list() error {
 	}
 	n.listed = maps.Clone(n.dirs)
 	return nil
+}
+
+// readWhole reports whether the list is known to be whole.
+func readWhole(fsys log.FS, dir string) (bool, error) {
+	name := filepath.Join(dir, wholeFile)
+	switch _, err := log.ReadFile(fsys, name, wholeMagic, fileVersion); {
+	case errors.Is(err, fs.ErrNotExist), errors.Is(err, log.ErrCorrupt):
+		return false, nil
+	case err != nil:
+		return false, fmt.Errorf("node: %s: %w", name, err)
+	}
+	return true, nil
+}
+
+// finishList makes durable that the list is whole, once it is. It is called by runRoles
+// alone, after list.
+func (n *Node) finishList() error {
+	if n.whole || !n.allListed() {
+		return nil
+	}
+	if err := log.WriteFile(n.cfg.FS, filepath.Join(n.cfg.Dir, wholeFile), wholeMagic, fileVersion, nil); err != nil {
+		return err
+	}
+	n.whole = true
+	return nil
+}
+
+// allListed reports whether the broker is registered and all that it is assigned is
+// listed.
+func (n *Node) allListed() bool {
+	listed := make(map[partition.ID]bool, len(n.listed))
+	for _, id := range n.listed {
+		listed[id] = true
+	}
+	n.mu.RLock()
+	defer n.mu.RUnlock()
+	b, ok := n.table.Broker(n.self)
+	if !ok || n.Epoch() == 0 || b.Epoch != n.Epoch() {
+		return false
+	}
+	return !slices.ContainsFunc(n.table.PartitionsOf(n.self), func(id partition.ID) bool { return !listed[id] })
+}
+
+// lacksNothing reports whether a copy that is made now is as complete as any: it is in
+// the ISR, or was when the high watermark stood still, and never was here before.
+func (n *Node) lacksNothing(s *partition.State) bool {
+	last := slices.Contains(s.ELR, n.self) || slices.Contains(s.LastKnownELR, n.self)
+	return slices.Contains(s.ISR, n.self) || n.whole && last
 }
 
 // findMissing takes the copies that are listed and were not found for damaged.

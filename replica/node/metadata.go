@@ -94,7 +94,7 @@ func (n *Node) runRoles() {
 		for _, id := range pending {
 			n.assign(id)
 		}
-		if err := n.list(); err != nil && n.ctx.Err() == nil {
+		if err := errors.Join(n.list(), n.finishList()); err != nil && n.ctx.Err() == nil {
 			n.unlisted(err)
 		}
 		if len(pending) > 0 {
@@ -195,7 +195,7 @@ func (n *Node) prepare(id partition.ID, a *replica.Assignment, topic partition.T
 	if !a.Registered && !n.has(id) {
 		return nil // whether a new copy is complete only its registration tells
 	}
-	r, err := n.openReplica(id, topic, !slices.Contains(a.State.ISR, n.self))
+	r, err := n.openReplica(id, topic, !n.lacksNothing(a.State))
 	if err != nil {
 		n.refuse(id, topic.Name, err)
 	}

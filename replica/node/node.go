@@ -99,6 +99,7 @@ type Node struct {
 	lossy      []*log.Log              // those of the suspects that open
 	dirs       map[string]partition.ID // whose the directories are; of Open, then of runRoles
 	listed     map[string]partition.ID // those that the list on the disk has; likewise
+	whole      bool                    // nothing that is not listed was here; likewise
 
 	ctx      context.Context // ends with Run
 	stop     context.CancelCauseFunc
@@ -182,8 +183,12 @@ func (n *Node) readDir() error {
 	if n.cleanEpoch, err = takeCleanMark(n.cfg.FS, n.cfg.Dir); err != nil {
 		return err
 	}
+	if n.whole, err = readWhole(n.cfg.FS, n.cfg.Dir); err != nil {
+		return err
+	}
 	switch n.listed, err = readCopies(n.cfg.FS, n.cfg.Dir); {
 	case errors.Is(err, log.ErrCorrupt):
+		n.whole = false
 		n.logger.Warn("which copies there were is not known", "broker", n.self, "error", err)
 	case err != nil:
 		return err
