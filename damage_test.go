@@ -53,12 +53,14 @@ func TestADamagedCopyIsMadeAnewFromAPeer(t *testing.T) {
 		require.NoError(t, c.Restart(ctx, leader))
 		require.NoError(t, c.WaitISR(ctx, "t", 3))
 		require.NoError(t, client.TransferLeader(ctx, "t", 0, leader))
+		begun := time.Now()
 		got, err := read(ctx, t, client, "t", 100) // the leader's memory is empty
 		require.NoError(t, err)
 		require.Equal(t, want, got)
 		now, err := c.Leader(ctx, "t", 0)
 		require.NoError(t, err)
 		require.NotEqual(t, leader, now)
+		require.Less(t, time.Since(begun), 5*time.Second, "by this reader alone, not by the broker's own rounds")
 
 		send(ctx, t, producer, "t", 100, 10)
 		require.NoError(t, c.WaitISR(ctx, "t", 3))

@@ -67,8 +67,9 @@ func besideSegments(name string) bool {
 	return false
 }
 
-// DropAside removes what [SetAside] has set aside in a directory, and reports whether
-// there was anything. It may overlap all that is done with the log in that directory.
+// DropAside removes what [SetAside] has set aside in a directory, durably, and reports
+// whether there was anything. It may overlap all that is done with the log in that
+// directory.
 func DropAside(fsys FS, dir string) (bool, error) {
 	names, err := fsys.ReadDir(dir)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -87,5 +88,8 @@ func DropAside(fsys FS, dir string) (bool, error) {
 		}
 		dropped = true
 	}
-	return dropped, nil
+	if dropped {
+		err = fsys.SyncDir(dir)
+	}
+	return dropped, err
 }

@@ -126,6 +126,7 @@ func (w *world) turn() {
 		w.send(CreateTopic{w.next(), w.config(), uuid(w.rng.IntN(1 << 30))})
 	case n < 60:
 		w.lead(p)
+		w.discardSome()
 	case n < 80:
 		w.deliver()
 	case n < 82:
@@ -142,8 +143,6 @@ func (w *world) turn() {
 		p.stops = p.up
 	case n < 95:
 		p.full = !p.full
-	case n < 96:
-		w.discardSome()
 	default:
 		w.decide()
 	}
@@ -189,7 +188,7 @@ func fresh(w *world, in Input) Input {
 		in.Token = w.next()
 		return in
 	case CreateTopic:
-		in.Token, in.Topic = w.next(), uuid(w.rng.IntN(1<<30))
+		in.Token, in.Topic = w.next(), uuid(w.rng.IntN(1<<30)) // the shell draws one for each
 		return in
 	}
 	return freshWish(w, in)

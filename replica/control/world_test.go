@@ -227,6 +227,7 @@ func (w *world) commit(records []partition.Record) {
 		epochs[b.ID] = b.Epoch
 	}
 	w.history = append(w.history, records)
+
 	w.cluster.commit(records)
 	for _, b := range w.table.Brokers() {
 		require.GreaterOrEqual(w.t, b.Epoch, epochs[b.ID], "broker epoch (I11)")
