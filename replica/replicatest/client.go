@@ -3,6 +3,7 @@ package replicatest
 import (
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"time"
 
 	"github.com/samsalog/samsa/log"
@@ -29,6 +30,7 @@ type op struct {
 	count   log.Offset
 	floor   log.Offset // behind all that was acknowledged before it was sent
 	lineage int
+	records []recordMark // of a compacted topic
 }
 
 // A client produces to partitions, one batch at a time to each, and reads them.
@@ -73,14 +75,24 @@ func (w *World) create() {
 		c.pace = []time.Duration{5, 20, 20, 80}[w.rng.IntN(4)] * time.Millisecond
 		w.clients = append(w.clients, c)
 		for i, id := range w.watch.ids {
-			c.readers = append(c.readers, &reader{c: c, id: id, part: w.watch.order[i]})
+			c.follow(id, w.watch.order[i])
 		}
 		c.produce()
-		for _, r := range c.readers {
-			r.again(0)
-		}
 	}
 	w.faults.begin()
+}
+
+// met has the clients read a partition that is new.
+func (w *World) met(id partition.ID, p *part) {
+	for _, c := range w.clients {
+		c.follow(id, p)
+	}
+}
+
+func (c *client) follow(id partition.ID, p *part) {
+	r := &reader{c: c, id: id, part: p}
+	c.readers = append(c.readers, r)
+	r.again(0)
 }
 
 func (w *World) createTopic(t partition.TopicConfig) {
@@ -129,26 +141,54 @@ func (c *client) produce() {
 	}
 	wait := c.pace/2 + time.Duration(c.rng.ExpFloat64()*float64(c.pace))
 	w.at(wait, nil, always, "client", c.produce)
+	if len(w.watch.ids) == 0 {
+		return
+	}
 	id := w.watch.ids[c.rng.IntN(len(w.watch.ids))]
 	to, epoch := c.leader(id)
-	if c.busy[id] || to == partition.NoBroker {
+	if c.busy[id] || to == partition.NoBroker || c.w.setup.lulls && w.watch.parts[id].rests(c.rng) {
 		return
 	}
 	c.send(id, to, epoch)
 }
+
+// rests reports whether nobody writes to a partition for now: it has its lulls, in which
+// its followers grow cold.
+func (p *part) rests(rng *rand.Rand) bool {
+	now := p.w.now
+	if now >= p.busyTo {
+		p.restsTo = now + span(rng, 300*time.Millisecond, 2*time.Second)
+		p.busyTo = p.restsTo + time.Duration(rng.ExpFloat64()*float64(time.Second))
+	}
+	return now < p.restsTo
+}
+
+// padding makes records of a compacted topic so long that its segments are soon full.
+var padding [150]byte
 
 func (c *client) send(id partition.ID, to partition.BrokerID, epoch log.Epoch) {
 	w, p := c.w, c.w.watch.parts[id]
 	c.builder.Reset(make([]byte, 0, 256))
 	count := 1 + c.rng.IntN(3)
 	for i := range count {
-		c.builder.Append(w.clock().Add(w.faults.skew).UnixMilli(), []byte{byte('a' + c.rng.IntN(8))}, fmt.Appendf(nil, "%d of client %d, %d", c.written, c.id, i), nil)
+		name := fmt.Appendf(nil, "%d of client %d, %d", c.written, c.id, i)
+		value, keys, headers := name, 8, []log.Header(nil)
+		if p.compacts { // few keys, full segments, and tombstones, of which none is like another
+			value, keys = append(name, padding[:]...), 4
+			if c.rng.IntN(3) == 0 {
+				value, headers = nil, []log.Header{{Key: "name", Value: value}}
+			}
+		}
+		c.builder.Append(w.clock().Add(w.faults.skew).UnixMilli(), []byte{byte('a' + c.rng.IntN(keys))}, value, headers)
 	}
 	c.written++
 	batch := c.builder.Build()
 	o := &op{acks: partition.AcksAll, floor: p.acked, count: log.Offset(count), lineage: p.lineage}
 	if c.rng.IntN(12) == 0 {
 		o.acks = partition.AcksLeader
+	}
+	if p.compacts {
+		o.records = marksOf(batch)
 	}
 	p.ops[sumOf(batch)] = o
 	sum := sumOf(batch)
@@ -165,7 +205,9 @@ func (c *client) send(id partition.ID, to partition.BrokerID, epoch log.Epoch) {
 			w.watch.counts.Unknown++
 		case r.Code == partition.OK:
 			o.outcome, o.first = acked, r.First
-			w.watch.ackedTo(p, o, sum)
+			if r.Epoch >= p.since {
+				w.watch.ackedTo(p, o, sum)
+			}
 		case r.Code.OutcomeUnknown():
 			o.outcome = unknown
 			w.watch.counts.Unknown++
@@ -178,7 +220,7 @@ func (c *client) send(id partition.ID, to partition.BrokerID, epoch log.Epoch) {
 
 // ackedTo sees a producer learn that its batch is there (I16, I20).
 func (o *observer) ackedTo(p *part, a *op, sum uint64) {
-	if a.acks != partition.AcksAll || a.lineage != p.lineage {
+	if a.acks != partition.AcksAll || a.lineage != p.lineage || p.gone {
 		return
 	}
 	o.counts.Acked++
@@ -208,6 +250,10 @@ func (r *reader) again(after time.Duration) {
 
 func (r *reader) read() {
 	w := r.c.w
+	if r.part.gone {
+		r.c.readers = slices.DeleteFunc(r.c.readers, func(o *reader) bool { return o == r })
+		return
+	}
 	if r.lineage != r.part.lineage {
 		r.lineage, r.pos = r.part.lineage, min(r.pos, r.part.hw)
 	}
@@ -227,7 +273,7 @@ func (r *reader) read() {
 	}, func(v any, err error) {
 		g, ok := v.(got)
 		pause := span(r.c.rng, 20*time.Millisecond, 100*time.Millisecond)
-		if err == nil && ok && lineage == r.part.lineage {
+		if err == nil && ok && lineage == r.part.lineage && !r.part.gone && g.answer.Epoch >= r.part.since {
 			switch {
 			case g.answer.Code == partition.OK && len(g.data) > 0:
 				r.take(g.data)
@@ -258,7 +304,12 @@ func (r *reader) take(data []byte) {
 			w.fail("I19", "a reader of %s at %d gets [%d, %d)", p.name, r.pos, b.First(), b.Next())
 		case i < 0 || i >= len(p.committed):
 			w.fail("I18", "a reader of %s gets offset %d, which is not committed", p.name, b.First())
-		case p.committed[i].sum != sumOf(b) || p.committed[i].epoch != b.Epoch() || p.committed[i].next != b.Next():
+		case p.committed[i].is(b):
+		case p.compacts:
+			if _, err := p.whole(b); err != nil {
+				w.fail("I33", "a reader of %s: %v", p.name, err)
+			}
+		default:
 			w.fail("I18", "a reader of %s gets another batch at %d than is committed", p.name, b.First())
 		}
 		if w.err != nil {

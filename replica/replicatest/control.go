@@ -187,6 +187,11 @@ func (p *process) logEnd(id partition.ID) (control.LogEnd, bool) {
 // alter asks the controller for a change of a partition's ISR.
 func (p *process) alter(c *copyOf, alter replica.AlterISR) {
 	alter.ISR = slices.Clone(alter.ISR)
+	for _, m := range alter.ISR {
+		if !slices.Contains(c.state.ISR, m.ID) {
+			p.w.faults.happens(joining, m.ID, p.id)
+		}
+	}
 	sent := p.w.now
 	p.askController("alter", 2*callTime, func(q *process, answer func(any)) {
 		if q.w.now-sent >= lag {
@@ -218,6 +223,7 @@ func (p *process) clock() {
 			return
 		}
 	}
+	p.expireCold()
 	if p.late {
 		p.late = false
 		p.touch()
@@ -226,12 +232,16 @@ func (p *process) clock() {
 }
 
 // cleanPace is how often retention is looked at.
-const cleanPace = 2 * time.Second
+const cleanPace = 400 * time.Millisecond
 
 func (p *process) clean() {
 	for _, c := range p.copies {
 		topic, ok := p.table.TopicByID(c.id.Topic)
-		if ok && c.role.leads && !topic.Config.Compact {
+		switch {
+		case !ok || c.lost:
+		case topic.Config.Compact:
+			c.compact()
+		case c.role.leads:
 			c.retain(topic.Config)
 		}
 		if p.dead {

@@ -25,12 +25,14 @@ type copyOf struct {
 	leader   *replica.Leader
 	follower *replica.Follower
 	fetcher  *fetcher
+	asked    int // counts its requests for records
 	waiters  []*waiter
 	high     log.Offset
 	role     role
 	parked   []*parked
 
 	flushing, dirty, behind, trimming bool
+	lost                              bool // its log is to be used no more
 
 	led     log.Offset // the highest high watermark of the present leader epoch
 	touched bool       // to be looked at by the observer
@@ -103,6 +105,7 @@ func (c *copyOf) lead(a *replica.Assignment) {
 		return
 	}
 	c.p.w.note("lead", c.p.id, int64(a.State.Epoch), int64(c.log.End()))
+	c.p.w.faults.happens(leading, c.p.id, partition.NoBroker)
 	c.leader = replica.NewLeader(c.now(), replica.LeaderConfig{
 		ID: c.id, Self: c.p.id, SelfEpoch: a.Self, MinISR: a.MinISR,
 		Synced: c.topic.Durability == partition.Synced, Lag: lag,
@@ -136,7 +139,7 @@ func (c *copyOf) follow() {
 func (c *copyOf) step(in replica.Input) replica.Output {
 	var out replica.Output
 	switch {
-	case c.p.dead:
+	case c.p.dead, c.lost:
 		return out
 	case c.leader != nil:
 		out = c.leader.Step(c.now(), in)
@@ -176,6 +179,10 @@ func (c *copyOf) carry(out replica.Output) {
 	}
 	if out.Ack && c.fetcher != nil {
 		c.fetcher.ack(c)
+		c.p.w.faults.happens(acking, c.p.id, c.state.Leader)
+	}
+	if out.ISRChanged && c.fetcher != nil {
+		c.fetcher.heat(c)
 	}
 	if out.Lossy || out.Fail != nil {
 		c.p.w.watch.alarm(c, out)
@@ -188,6 +195,7 @@ func (c *copyOf) carryDisk(out replica.Output) bool {
 	switch {
 	case out.Truncate != nil:
 		c.p.w.note("truncate", c.p.id, int64(*out.Truncate), int64(c.log.End()))
+		c.p.w.faults.happens(cutting, c.p.id, c.state.Leader)
 		c.mirror.cutting = out.Truncate
 		if mutate.On("cut comes back") {
 			defer c.p.b.disk.Lie("")()
@@ -280,6 +288,9 @@ func (c *copyOf) flushSoon() {
 
 func (c *copyOf) flush() {
 	c.flushing = false
+	if c.lost {
+		return
+	}
 	end, err := c.log.Flush()
 	if err != nil {
 		c.p.trouble(err)
@@ -317,6 +328,9 @@ func (c *copyOf) retain(topic partition.TopicConfig) {
 
 // trim removes what lies below start, and tells the machine where the log starts now.
 func (c *copyOf) trim(start log.Offset) {
+	if c.lost {
+		return
+	}
 	before := c.log.Start()
 	c.p.w.watch.touch(c)
 	err := c.log.DeleteBefore(start)

@@ -16,8 +16,9 @@
 // of the machines, of package replica, and of the functions that node shares. What it
 // has in place of goroutines, sockets and timers are events. A flush takes time, and
 // covers all that was written when it ends. A broker that is not a voter, or whose disk
-// was replaced, follows the voters as the quorum has it. Fetches
-// go in one lane: the cold one is package node's alone.
+// was replaced, follows the voters as the quorum has it. Fetches go in two lanes, by
+// the rules of package replica and those that node's fetcher keeps to; only the order of
+// goroutines that node has inside one broker is not here.
 //
 // # What is watched
 //
@@ -37,6 +38,8 @@
 //	I10 a replica that lost something stands in neither ISR nor ELR
 //	I11 broker epochs are unique and only rise
 //	I12 what a broker knows of a partition does not grow older
+//	I13 a reassignment leaves as many complete copies as are needed, and nothing is
+//	    removed but by a committed record
 //	I14 a log's start only grows, and not above the high watermark
 //	I15 when faults end, all comes back by itself, and logs are alike
 //	I16 an acknowledged record has one offset, of its own; nothing is there twice
@@ -46,10 +49,19 @@
 //	I30 the quorum: one leader a term, the same entry at an index, everywhere
 //	I31 the metadata is the fold over its entries, from any image on
 //	I32 recovery gives what was flushed, or reports damage; again, it gives the same
+//	I33 of each key of a compacted topic the newest committed record is there, or its
+//	    absence, on every copy and for every reader
 //	I34 no request stays unanswered, no file open
 //
-// Nobody here asks for a reassignment (I13), and nobody compacts (I33). A copy that is
-// compacted would be compared by what is left of it: see mirror.
+// Operators reassign and think better of it, move leaders, add partitions, delete topics
+// and make others of the same name, change MinISR, remove records, and have a replica
+// elected that may have lost some. Such an election begins another lineage: what only
+// others held is not committed any more, and whoever has not been found by the new leader
+// to hold the front of its log may still have it. Nothing else is excused by it, and it
+// must have been asked for, where nobody who is complete could lead.
+//
+// A copy of a compacted topic is compared by what is left of it: see compacted.go.
+// Tombstones go soon, so that who was away for a moment must begin anew.
 //
 // # A seed that fails
 //

@@ -12,10 +12,9 @@ import (
 	"github.com/samsalog/samsa/log/logtest"
 	"github.com/samsalog/samsa/partition"
 	"github.com/samsalog/samsa/partition/mutate"
-	"github.com/samsalog/samsa/replica/node"
 )
 
-// A Fault is one thing that goes wrong.
+// A Fault is one thing that goes wrong, or that an operator asks for.
 type Fault struct {
 	N      int // its number in the seed, from 1
 	At     time.Duration
@@ -23,6 +22,7 @@ type Fault struct {
 	Broker partition.BrokerID
 	Other  partition.BrokerID // of a link: its other end
 	For    time.Duration      // how long it lasts, of one that lasts
+	When   moment             // what it waits for
 	Spared bool               // it was left out
 
 	seed int64
@@ -30,22 +30,34 @@ type Fault struct {
 }
 
 func (f Fault) String() string {
-	return fmt.Sprintf("%3d %12v %-10s broker %d, other %d, %v, %.2f", f.N, f.At, f.Kind, f.Broker, f.Other, f.For, f.size)
+	return fmt.Sprintf("%3d %12v %-10s broker %d, other %d, %v, %.2f %s", f.N, f.At, f.Kind, f.Broker, f.Other, f.For, f.size, f.When)
 }
 
-// kinds are all faults, and how often each comes among those that a seed has.
-var kinds = []struct {
+// A kind of fault, and how often it comes among those that a seed has.
+type kind struct {
 	name   string
 	weight int
 	strike func(w *World, f Fault, b *broker)
-}{
+}
+
+// kinds are all faults.
+var kinds = slices.Concat(breakages, wishes)
+
+// breakages are what goes wrong.
+var breakages = []kind{
 	{"crash", 4, func(_ *World, _ Fault, b *broker) { b.end(false, nil) }},
 	{"power", 5, func(_ *World, f Fault, b *broker) { b.end(true, f.losses()) }},
 	{"midway", 4, func(_ *World, f Fault, b *broker) { b.disk.Crash(1 + int(f.size*f.size*40)) }},
 	{"all crash", 1, func(w *World, f Fault, _ *broker) { w.all(false, f) }},
 	{"all power", 1, func(w *World, f Fault, _ *broker) { w.all(true, f) }},
-	{"wipe", 5, func(w *World, f Fault, b *broker) { w.wipe(w.straggler(f, b)) }},
+	{"wipe", 5, func(w *World, f Fault, b *broker) {
+		if f.When == anyMoment {
+			b = w.straggler(f, b)
+		}
+		w.wipe(b)
+	}},
 	{"flip", 2, func(w *World, f Fault, b *broker) { w.flip(b, f) }},
+	{"rot", 2, func(w *World, f Fault, b *broker) { w.rot(b, f) }},
 	{"fail sync", 2, func(_ *World, f Fault, b *broker) {
 		b.disk.Inject(logtest.Fault{Op: logtest.Sync | logtest.SyncDir, Nth: 1 + int(f.size*6), Err: errDisk})
 	}},
@@ -73,7 +85,12 @@ var kinds = []struct {
 			}
 		}
 	}},
-	{"step aside", 6, func(w *World, f Fault, b *broker) { w.leader(f, b).stepAside(f.For / 16) }},
+	{"step aside", 6, func(w *World, f Fault, b *broker) {
+		if f.When == anyMoment {
+			b = w.leader(f, b)
+		}
+		b.stepAside(f.For / 16)
+	}},
 	{"stop", 3, func(_ *World, f Fault, b *broker) {
 		if b.p != nil && b.p.stopped == nil {
 			b.p.handOver(f.For)
@@ -119,16 +136,18 @@ var kinds = []struct {
 type faults struct {
 	w       *World
 	rng     *rand.Rand
+	kinds   []kind
 	weights []int
 	pace    time.Duration
 	struck  []Fault
+	waiting []Fault       // for their moment
 	skew    time.Duration // of the clients' clocks
 }
 
 func newFaults(w *World, rng *rand.Rand) *faults {
-	f := &faults{w: w, rng: rng}
+	f := &faults{w: w, rng: rng, kinds: kinds}
 	some := false
-	for _, k := range kinds {
+	for _, k := range f.kinds {
 		weight := 0
 		if rng.IntN(2) == 0 {
 			weight, some = k.weight, true
@@ -138,7 +157,7 @@ func newFaults(w *World, rng *rand.Rand) *faults {
 	if !some {
 		f.weights[0] = 1
 	}
-	f.pace = []time.Duration{100, 250, 600, 1500}[rng.IntN(4)] * time.Millisecond
+	f.pace = []time.Duration{60, 150, 400, 1000}[rng.IntN(4)] * time.Millisecond
 	return f
 }
 
@@ -152,11 +171,12 @@ func (f *faults) next() {
 	n := len(w.brokers)
 	wait := time.Duration(rng.ExpFloat64() * float64(f.pace))
 	one := Fault{
-		N: len(f.struck) + 1, Kind: kinds[pick(rng, f.weights...)].name,
+		N: len(f.struck) + 1, Kind: f.kinds[pick(rng, f.weights...)].name,
 		Broker: partition.BrokerID(1 + rng.IntN(n)), seed: rng.Int64(), size: rng.Float64(),
 	}
 	one.Other = partition.BrokerID(1 + (int(one.Broker)+rng.IntN(n-1))%n)
 	one.For = time.Duration(rng.Float64() * float64([]time.Duration{100, 1000, 4000}[rng.IntN(3)]*time.Millisecond))
+	one.When = drawMoment(rng)
 	w.at(wait, nil, always, "fault", func() {
 		if w.calm {
 			return
@@ -164,16 +184,24 @@ func (f *faults) next() {
 		one.At, one.Spared = w.now, w.opt.Spare[one.N]
 		f.struck = append(f.struck, one)
 		f.next()
-		if one.Spared {
-			return
-		}
-		for _, k := range kinds {
-			if k.name == one.Kind {
-				w.note(k.name, one.Broker, int64(one.N), int64(one.For))
-				k.strike(w, one, w.broker(one.Broker))
-			}
+		if !one.Spared {
+			f.await(one)
 		}
 	})
+}
+
+// strike lets a fault happen.
+func (f *faults) strike(one Fault) {
+	w := f.w
+	if w.calm {
+		return
+	}
+	for _, k := range f.kinds {
+		if k.name == one.Kind {
+			w.note(k.name, one.Broker, int64(one.N), int64(one.For))
+			k.strike(w, one, w.broker(one.Broker))
+		}
+	}
 }
 
 // losses draws what a power failure takes; nil is all that was not synced.
@@ -199,8 +227,7 @@ func (w *World) all(power bool, f Fault) {
 // leader is a broker that leads the partition that a fault draws, mostly; else b.
 func (w *World) leader(f Fault, b *broker) *broker {
 	if n := len(w.watch.ids); n > 0 && f.size < 0.8 {
-		st, _ := w.watch.table.Partition(w.watch.ids[int(f.size*100)%n])
-		if st.Leader != partition.NoBroker {
+		if st, ok := w.watch.table.Partition(w.watch.ids[int(f.size*100)%n]); ok && st.Leader != partition.NoBroker {
 			return w.broker(st.Leader)
 		}
 	}
@@ -210,7 +237,10 @@ func (w *World) leader(f Fault, b *broker) *broker {
 // straggler is, half of the time, a broker that is out of an ISR; else b.
 func (w *World) straggler(f Fault, b *broker) *broker {
 	for _, id := range w.watch.ids {
-		st, _ := w.watch.table.Partition(id)
+		st, ok := w.watch.table.Partition(id)
+		if !ok {
+			continue
+		}
 		for _, r := range st.Replicas {
 			if f.size < 0.7 && !slices.Contains(st.ISR, r) && !slices.Contains(st.ELR, r) {
 				return w.broker(r)
@@ -254,15 +284,6 @@ func (w *World) wipe(b *broker) bool {
 	return true
 }
 
-// votersSuffice reports whether a majority of voters is left when one more is not.
-func (w *World) votersSuffice() bool {
-	left := 0
-	for _, id := range w.setup.voters {
-		left += b2i(w.broker(id).voter)
-	}
-	return left-1 > len(w.setup.voters)/2
-}
-
 // spareable reports whether for every partition another broker, who may be elected, has
 // all that is committed: then to lose this one's disk must lose nothing.
 func (w *World) spareable(b *broker) bool {
@@ -272,7 +293,7 @@ func (w *World) spareable(b *broker) bool {
 		if !ok || p.hw == 0 || b.mirrors[id] == nil {
 			continue
 		}
-		if w.watch.table.MinISR(id) < 2 {
+		if w.watch.table.MinISR(id) < 2 || w.watch.lowered[id.Topic] {
 			return false // it may soon be the only one that counts
 		}
 		others := 0
@@ -295,7 +316,7 @@ func (w *World) spareable(b *broker) bool {
 // flip changes a bit of a segment, on one broker at most.
 func (w *World) flip(b *broker, f Fault) {
 	for _, o := range w.brokers {
-		if o.flipped && o != b {
+		if (o.flipped || o.rotten) && o != b {
 			return
 		}
 	}
@@ -308,16 +329,14 @@ func (w *World) flip(b *broker, f Fault) {
 	if m == nil || len(m.marks) == 0 {
 		return
 	}
-	name, number, _ := strings.Cut(m.part.name, "/")
-	dir := filepath.Join(dataDir, node.DirName(name, partition.PartitionID(number[0]-'0')))
-	names, err := b.disk.ReadDir(dir)
+	names, err := b.disk.ReadDir(m.dir)
 	if err != nil {
 		return
 	}
 	var logs []string
 	for _, n := range names {
 		if strings.HasSuffix(n, ".log") {
-			logs = append(logs, filepath.Join(dir, n))
+			logs = append(logs, filepath.Join(m.dir, n))
 		}
 	}
 	if len(logs) == 0 {

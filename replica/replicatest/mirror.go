@@ -2,10 +2,12 @@ package replicatest
 
 import (
 	"fmt"
+	"time"
 
 	"github.com/cespare/xxhash/v2"
 
 	"github.com/samsalog/samsa/log"
+	"github.com/samsalog/samsa/partition"
 )
 
 // A batchMark is what the observer keeps of one batch.
@@ -23,6 +25,7 @@ func sumOf(b log.Batch) uint64 { return xxhash.Sum64(b[17:]) }
 type mirror struct {
 	b       *broker
 	part    *part
+	dir     string
 	start   log.Offset
 	marks   []batchMark
 	flushed log.Offset
@@ -33,6 +36,8 @@ type mirror struct {
 	lost    bool        // it has lost what it may have acknowledged, and is not registered since
 	flipped bool        // a bit of it has been changed
 	damaged bool        // it did not open
+	removes bool        // its removal has begun
+	lineage int         // of the part, with which its log has been compared
 }
 
 func (m *mirror) end() log.Offset {
@@ -92,7 +97,8 @@ func (m *mirror) append(data []byte, end log.Offset) {
 	}
 }
 
-func (m *mirror) add(b log.Batch) {
+// addWhole takes a batch as it was written.
+func (m *mirror) addWhole(b log.Batch) {
 	w := m.b.w
 	k := batchMark{first: b.First(), next: b.Next(), epoch: b.Epoch(), sum: sumOf(b)}
 	n := len(m.marks)
@@ -153,13 +159,25 @@ type part struct {
 	leaders   map[log.Epoch]reign
 	sums      map[uint64]log.Offset // of committed batches
 	ops       map[uint64]*op
+	restsTo   time.Duration // clients do not write until then
+	busyTo    time.Duration // and do, from there until then
+	compacts  bool          // its topic leaves of each key the newest record
+	latest    map[string]log.Offset
 	dirty     bool
+	gone      bool // its topic has been deleted
+	replicas  []assignment
 	read      log.Offset
 }
 
 type chainKey struct {
 	first log.Offset
 	epoch log.Epoch
+}
+
+// An assignment is who keeps a part's copies, from one entry of the quorum on.
+type assignment struct {
+	from     log.Offset
+	replicas []partition.BrokerID
 }
 
 // A reign is who leads in an epoch: one life of one broker.
