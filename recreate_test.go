@@ -3,10 +3,12 @@ package samsa_test
 import (
 	"context"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/samsalog/samsa"
 	"github.com/samsalog/samsa/samsatest"
+	"github.com/samsalog/samsa/transport"
 	"github.com/stretchr/testify/require"
 )
 
@@ -61,5 +63,48 @@ func TestGroupReadsATopicThatIsMadeAgain(t *testing.T) {
 		require.Zero(t, rec.Offset)
 		stop()
 		<-done
+	})
+}
+
+// A broker in memory forgets everything when it is opened anew, and begins another
+// cluster at the same address. A client that knew the old one, in which more had
+// happened, sees the new one and works with it.
+func TestAClientOutlivesItsCluster(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+		defer cancel()
+		net := transport.NewNetwork()
+		open := func() *samsa.Broker {
+			b, err := samsa.Open(ctx, samsa.Config{Addr: "here", Transport: net})
+			require.NoError(t, err)
+			require.NoError(t, b.Ready(ctx))
+			return b
+		}
+		old := open()
+		client, err := samsa.Dial(ctx, samsa.DialConfig{Addrs: []string{"here"}, Transport: net})
+		require.NoError(t, err)
+		defer client.Close()
+		for _, name := range []string{"a", "b", orders} {
+			require.NoError(t, client.CreateTopic(ctx, samsa.TopicConfig{Name: name}))
+		}
+		producer, err := client.NewProducer(samsa.ProducerConfig{})
+		require.NoError(t, err)
+		defer producer.Close()
+		_, err = producer.Send(ctx, samsa.Record{Topic: orders, Value: []byte("old")})
+		require.NoError(t, err)
+		before := client.Cluster().ID
+		require.NoError(t, old.Close())
+
+		again := open()
+		defer again.Close()
+		until(ctx, t, "the new cluster", func() bool { return client.Cluster().ID != before })
+		require.Empty(t, client.Topics())
+		require.NoError(t, client.CreateTopic(ctx, samsa.TopicConfig{Name: orders, Partitions: 2}))
+		_, err = producer.Send(ctx, samsa.Record{Topic: orders, Value: []byte("for the old topic")})
+		require.ErrorIs(t, err, samsa.ErrUnknownTopic)
+		rec, err := producer.Send(ctx, samsa.Record{Topic: orders, Value: []byte("new")})
+		require.NoError(t, err)
+		require.Zero(t, rec.Offset)
+		require.ErrorIs(t, client.DeleteTopic(ctx, "a"), samsa.ErrUnknownTopic)
 	})
 }

@@ -156,12 +156,19 @@ func (v *remoteView) ask(ctx context.Context, addr string, wait time.Duration) e
 var errNoNews = errors.New("no news, and no controller")
 
 // take replaces the image by a newer one. The controller may have changed without
-// a record, so an image of the same age counts too. It reports whether that was news.
+// a record, so an image of the same age counts too; and ages of two clusters say
+// nothing: who forgot everything, and began another, is to be believed. It reports
+// whether that was news.
 func (v *remoteView) take(image partition.Image) (news bool) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
-	if image.Offset < v.image.Offset || image.Offset == v.image.Offset && image.Controller == v.image.Controller {
-		return false
+	switch image.Cluster {
+	case v.image.Cluster:
+		if image.Offset < v.image.Offset || image.Offset == v.image.Offset && image.Controller == v.image.Controller {
+			return false
+		}
+	case partition.UUID{}:
+		return false // it is not in the cluster yet
 	}
 	v.image = image
 	clear(v.topics)

@@ -19,10 +19,14 @@ type claim struct {
 
 // Commit commits, and returns when the group's coordinator has confirmed it. With
 // records, those and all before them in their partitions are finished; without,
-// all that is finished is meant: not what the loop, or the last Poll, has in hand.
+// all that is finished is meant: not what the loop, or the last Poll, has in hand. Once
+// Close is over it is an error that matches [ErrClosed], whatever was finished before.
 func (c *Consumer) Commit(ctx context.Context, recs ...Record) error {
 	if c.member.session == nil {
 		return errNoGroup
+	}
+	if c.ctx.Err() != nil {
+		return &CommitError{Group: c.cfg.Group, Err: ErrClosed}
 	}
 	if len(recs) == 0 {
 		return c.commitDue(ctx, nil)

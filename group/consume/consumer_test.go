@@ -657,10 +657,17 @@ func TestCloseEndsALoop(t *testing.T) {
 		c := start(t, inGroup(), f)
 		done := make(chan error)
 		var last error
+		var first Record
 		go func() {
 			for rec, err := range c.Records(t.Context()) {
+				if err == nil && rec.Offset == 0 {
+					first = rec
+				}
 				if last = err; err == nil && rec.Offset == 2 {
 					time.Sleep(2 * time.Second)
+					if err := c.Commit(t.Context(), first); err != nil {
+						t.Errorf("a body that Close waits for may commit: %v", err)
+					}
 				}
 			}
 			close(done)
@@ -672,6 +679,8 @@ func TestCloseEndsALoop(t *testing.T) {
 		require.EqualValues(t, 3, f.committed(at(0)))
 		_, err := c.Poll(t.Context(), 1)
 		require.ErrorIs(t, err, ErrClosed)
+		require.ErrorIs(t, c.Commit(t.Context()), ErrClosed)
+		require.ErrorIs(t, c.Commit(t.Context(), first), ErrClosed)
 		require.NoError(t, c.Close(t.Context()))
 	})
 }
