@@ -115,6 +115,7 @@ type Node struct {
 	closed  error // what Close returned
 
 	cold coldSets // of those who follow this broker
+	due  dueList  // replicas that wait for the clock
 
 	mu         sync.RWMutex // guards all below; held for steps and look-ups, never across a wait
 	table      *partition.Table

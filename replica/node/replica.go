@@ -32,6 +32,7 @@ type Replica struct {
 	standing  atomic.Pointer[role] // what others may ask about without owning the replica
 	flushing  atomic.Bool          // a flush goroutine runs
 	dirty     atomic.Bool          // to be flushed within a second
+	due       atomic.Bool          // it is in the node's dueList
 	noted     atomic.Int64         // the flushed end that a leader has stepped
 	lost      atomic.Bool          // its log is to be used no more
 	compacted atomic.Bool          // by the newest metadata: each record needs a key
@@ -246,10 +247,14 @@ func (r *Replica) giveWay() {
 	}
 }
 
-// settle answers the callers who have what they wait for. It follows each op.
+// settle answers the callers who have what they wait for, and sees to it that the clock
+// comes by if time may change something. It follows each op.
 func (r *Replica) settle() {
 	r.answerProducers()
 	r.wakeParked()
+	if r.leader != nil && !r.due.Load() && r.leader.NeedsTick() {
+		r.comeDue()
+	}
 }
 
 // fail takes the replica's log, and with it the node, out of service.
@@ -286,6 +291,7 @@ func (r *Replica) flushInTurn() {
 		r.flushSoon()
 	case partition.Replicated:
 		r.dirty.Store(true)
+		r.comeDue()
 	case partition.Unsynced:
 	}
 }

@@ -20,7 +20,7 @@ func (n *Node) runClock() {
 			return
 		case <-ticker.C:
 		}
-		for _, r := range n.hosted() {
+		for _, r := range n.due.take() {
 			r.do(tickOp{})
 			if r.dirty.Swap(false) {
 				r.flushSoon()
