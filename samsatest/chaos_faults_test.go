@@ -5,6 +5,7 @@ import (
 	"maps"
 	oldrand "math/rand"
 	"slices"
+	"testing/synctest"
 	"time"
 
 	"github.com/samsalog/samsa"
@@ -110,7 +111,12 @@ func (c *chaos) leftNothing(id samsa.BrokerID, b *samsa.Broker) {
 	if open := c.cluster.Disk(id).Handles(); len(open) > 0 {
 		c.complain("broker %d has stopped, and has %v open", id, open)
 	}
-	if n := b.Client().Stats(); n.Calls > 0 || n.Open > 0 {
+	n := b.Client().Stats()
+	if n.Calls > 0 {
+		synctest.Wait() // callers have been told, and leave
+		n = b.Client().Stats()
+	}
+	if n.Calls > 0 || n.Open > 0 {
 		c.complain("broker %d has stopped, and its client has %d calls under way and %d producers and consumers", id, n.Calls, n.Open)
 	}
 }

@@ -104,25 +104,27 @@ func (s *sender) died(err error) bool { return s.embedded && errors.Is(err, sams
 
 // send sends through one producer, until the load shall end or its broker has gone.
 func (s *sender) send(producer *samsa.Producer) {
-	for first := true; !s.isClosed() && !ended(s.c.stop); first = false {
+	for first := true; !s.isClosed() && !ended(s.c.stop); {
 		if s.rng.IntN(4) == 0 {
 			time.Sleep(time.Duration(s.rng.ExpFloat64() * float64(s.pace) * 4))
 		}
-		s.sendOne(producer, first)
+		first = errors.Is(s.sendOne(producer, first), samsa.ErrUnknownTopic) && first
 	}
 	s.mu.Lock()
 	s.closed = false
 	s.mu.Unlock()
 }
 
-func (s *sender) sendOne(producer *samsa.Producer, first bool) {
+// sendOne sends one record. One that is the first, as far as is known, may have to wait
+// for the topic. The error is that of a record that was waited for.
+func (s *sender) sendOne(producer *samsa.Producer, first bool) error {
 	id := ident{Sender: s.number, Number: s.next}
 	s.next++
 	rec := samsa.Record{Topic: topic, Key: fmt.Append(nil, id), Value: valueOf(id)}
 	ctx, cancel := context.Background(), func() {}
 	calm := ended(s.c.calm)
 	limit := s.cfg.DeliveryTimeout + 2*time.Second
-	if first { // the topic may have to be waited for as long
+	if first { // the topic is waited for as long
 		limit += s.cfg.DeliveryTimeout
 	}
 	if !calm && s.rng.IntN(10) == 0 {
@@ -144,13 +146,14 @@ func (s *sender) sendOne(producer *samsa.Producer, first bool) {
 			tell(got, err)
 			<-s.window
 		})
-		return
+		return nil
 	}
 	got, err := producer.Send(ctx, rec)
 	if took := time.Since(begin); took > limit {
 		s.c.complain("%v: Send took %v, with a limit of %v: %v", id, took, limit, err)
 	}
 	tell(got, err)
+	return err
 }
 
 func (s *sender) isClosed() bool {
