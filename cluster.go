@@ -311,21 +311,6 @@ func (c *cluster) Info(ctx context.Context, from partition.BrokerID, req partiti
 	return partition.DecodeInfoResponse(got.Head)
 }
 
-// damages asks those of brokers that are there what is wrong with their copies of a
-// partition, for a moment.
-func (c *cluster) damages(ctx context.Context, id partition.ID, brokers []BrokerID, found map[BrokerID]string) {
-	ctx, cancel := context.WithTimeout(ctx, time.Second)
-	defer cancel()
-	for _, b := range brokers {
-		if at, _ := c.view.Broker(b); at.Fenced {
-			continue
-		}
-		if resp, err := c.Info(ctx, b, partition.InfoRequest{ID: id}); err == nil && resp.Damage != "" {
-			found[b] = resp.Damage
-		}
-	}
-}
-
 // FindTime implements [consume.Cluster].
 func (c *cluster) FindTime(ctx context.Context, from partition.BrokerID, req partition.FindTimeRequest) (partition.FindTimeResponse, error) {
 	got, err := c.call(ctx, from, encoded(kindFindTime, req.Encode), c.isLeader(req.ID, from))

@@ -128,6 +128,21 @@ func (p *Partition) Info(ctx context.Context) (PartitionInfo, error) {
 	return info, err
 }
 
+// damages asks those of brokers that are there what is wrong with their copies of a
+// partition, for a moment.
+func (c *cluster) damages(ctx context.Context, id partition.ID, brokers []BrokerID, found map[BrokerID]string) {
+	ctx, cancel := context.WithTimeout(ctx, time.Second)
+	defer cancel()
+	for _, b := range brokers {
+		if at, _ := c.view.Broker(b); at.Fenced {
+			continue
+		}
+		if resp, err := c.Info(ctx, b, partition.InfoRequest{ID: id}); err == nil && resp.Damage != "" {
+			found[b] = resp.Damage
+		}
+	}
+}
+
 // OffsetAt returns the first committed record at time t or later; if there is none,
 // the high watermark, which the next record to be committed gets. Records need not be
 // in the order of their times: later ones may be earlier. It waits for a leader.
