@@ -57,7 +57,7 @@ func (c cell) String() string {
 // records returns how many make a round: some tenths of a second.
 func (c cell) records(short bool) int {
 	slow := c.disk && c.durability == samsa.Synced
-	n := 0
+	var n int
 	switch {
 	case c.senders == 0:
 		n = min(48<<20/c.bytes, 250_000)
