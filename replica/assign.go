@@ -46,6 +46,16 @@ func Assign(t *partition.Table, id partition.ID, self partition.BrokerID, epoch 
 	return a, true
 }
 
+// Gone reports whether the copy that broker self has of a partition is to be removed,
+// once a committed record has taken it away: the newest table gives it to this broker no
+// more. While its present incarnation, of that epoch or 0, is not registered the metadata
+// may be about to say that the copy is to stay.
+func Gone(t *partition.Table, id partition.ID, self partition.BrokerID, epoch partition.BrokerEpoch) bool {
+	b, _ := t.Broker(self)
+	st, known := t.Partition(id)
+	return epoch != 0 && b.Epoch == epoch && !(known && slices.Contains(st.Replicas, self))
+}
+
 // A Turn is what becomes of a replica when it is told of newer metadata.
 type Turn uint8
 

@@ -231,11 +231,7 @@ func (n *Node) openReplica(id partition.ID, topic partition.TopicConfig, behind 
 		}
 		return r, nil
 	}
-	name := dirName(topic.Name, id.Partition)
-	if owner, taken := n.dirs[name]; taken && owner != id {
-		// Another topic of that name, in a cluster that is gone, has left it behind.
-		name = fmt.Sprintf("%s~%x", name, id.Topic[:4])
-	}
+	name := freeName(topic.Name, id, n.dirs)
 	dir := filepath.Join(n.cfg.Dir, name)
 	if err := n.cfg.FS.MkdirAll(dir); err != nil { // the log sees to its being durable
 		return nil, err
@@ -251,6 +247,17 @@ func (n *Node) openReplica(id partition.ID, topic partition.TopicConfig, behind 
 	r := newReplica(n, id, topic, l, dir)
 	r.behind.Store(behind)
 	return r, nil
+}
+
+// freeName names a new copy's directory, given those that are there.
+func freeName(topic string, id partition.ID, dirs map[string]partition.ID) string {
+	name := dirName(topic, id.Partition)
+	if owner, taken := dirs[name]; taken && owner != id {
+		// Another topic of that name, which is deleted or of a cluster that is gone, has
+		// left it behind.
+		name = fmt.Sprintf("%s~%x", name, id.Topic[:4])
+	}
+	return name
 }
 
 func writePartition(fsys log.FS, dir string, l label) error {

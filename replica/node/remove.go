@@ -9,6 +9,7 @@ import (
 
 	"github.com/samsalog/samsa/log"
 	"github.com/samsalog/samsa/partition"
+	"github.com/samsalog/samsa/replica"
 )
 
 // A copy that the metadata gives to this broker no more is removed with its files,
@@ -36,13 +37,11 @@ func (n *Node) noteGone(ids []partition.ID) {
 	}
 }
 
-// isGone reports whether a copy is to be removed. While this incarnation is not
-// registered the metadata may be about to say that it is to stay.
+// isGone reports whether a copy is to be removed.
 func (n *Node) isGone(id partition.ID) bool {
 	n.mu.RLock()
 	defer n.mu.RUnlock()
-	self, _ := n.table.Broker(n.self)
-	return n.gone[id] && n.Epoch() != 0 && self.Epoch == n.Epoch() && !n.assigned(id)
+	return n.gone[id] && replica.Gone(n.table, id, n.self, n.Epoch())
 }
 
 // remove ends this broker's copy of a partition. It is called by runRoles alone.
@@ -68,7 +67,7 @@ func (n *Node) remove(id partition.ID) {
 			n.logger.Warn("close of a removed replica", "dir", dir, "error", err)
 		}
 	}
-	if err := n.removeDir(dir); err != nil {
+	if err := removeDir(n.cfg.FS, dir); err != nil {
 		n.failStorage(err)
 		return
 	}
@@ -87,8 +86,7 @@ func (o *removeOp) perform(r *Replica, _ time.Time) {
 }
 
 // removeDir removes a partition's directory that has a label.
-func (n *Node) removeDir(dir string) error {
-	fsys := n.cfg.FS
+func removeDir(fsys log.FS, dir string) error {
 	if err := fsys.Rename(filepath.Join(dir, partitionFile), filepath.Join(dir, removedFile)); err != nil {
 		return err
 	}

@@ -42,7 +42,7 @@ func removeAndCrash(t *testing.T, n int, seed int64) bool {
 	require.NoError(t, err)
 	require.NoError(t, l.Close())
 	disk.FailNth(logtest.Mutate, n, crashed)
-	if err := (&Node{cfg: Config{FS: disk}}).removeDir(dir); err == nil {
+	if err := removeDir(disk, dir); err == nil {
 		names, err := disk.ReadDir("data")
 		require.NoError(t, err)
 		require.Empty(t, names)

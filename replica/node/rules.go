@@ -56,8 +56,20 @@ func ReadCopies(fsys log.FS, dir string) (map[string]partition.ID, error) {
 	return readCopies(fsys, dir)
 }
 
-// DirName is the name of a partition's directory, in that of its broker.
-func DirName(topic string, p partition.PartitionID) string { return dirName(topic, p) }
+// FreeName names the directory of a new copy of a partition, in that of its broker, given
+// those that are there.
+func FreeName(topic string, id partition.ID, dirs map[string]partition.ID) string {
+	return freeName(topic, id, dirs)
+}
+
+// RemoveDir removes the directory of a partition.
+func RemoveDir(fsys log.FS, dir string) error { return removeDir(fsys, dir) }
+
+// IsRemoved reports whether the removal of a directory has begun.
+func IsRemoved(fsys log.FS, dir string) (bool, error) { return isRemoved(fsys, dir) }
+
+// FinishRemoval removes what is left of such a directory.
+func FinishRemoval(fsys log.FS, dir string) error { return finishRemoval(fsys, dir) }
 
 // Identify reads who keeps a broker's directory, which exists, or makes it self's under
 // the id fresh. It returns the directory's id.

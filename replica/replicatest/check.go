@@ -34,7 +34,7 @@ func (o *observer) lookAt(c *copyOf) {
 		return
 	}
 	p := m.part
-	p.dirty = true
+	p.dirty = !p.gone
 	start, end := c.log.Start(), c.log.End()
 	m.flushed = c.log.Flushed()
 	if m.end() != end || m.start != start {
@@ -47,7 +47,10 @@ func (o *observer) lookAt(c *copyOf) {
 	if start > c.high || c.high > end || c.log.Flushed() > end {
 		o.w.fail("I8", "broker %d: %s has start %d, high watermark %d, flushed %d, end %d", c.p.id, p.name, start, c.high, c.log.Flushed(), end)
 	}
-	if p.lineage > 0 && (c.leader == nil || c.leader.Epoch() < p.since) {
+	if p.gone {
+		return
+	}
+	if m.lineage != p.lineage || c.leader != nil && c.leader.Epoch() < p.since {
 		return // it may be of a history that was given up, until it has been compared
 	}
 	switch {
@@ -203,7 +206,7 @@ func (o *observer) incomplete(b *broker, id partition.ID, p *part) string {
 func (o *observer) acks(c *copyOf, first, end log.Offset) {
 	o.lookAt(c)
 	p := c.mirror.part
-	if o.w.err != nil {
+	if o.w.err != nil || p.gone || c.leader != nil && c.leader.Epoch() < p.since {
 		return
 	}
 	if end > p.hw {

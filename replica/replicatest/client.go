@@ -3,6 +3,7 @@ package replicatest
 import (
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"time"
 
 	"github.com/samsalog/samsa/log"
@@ -73,14 +74,24 @@ func (w *World) create() {
 		c.pace = []time.Duration{5, 20, 20, 80}[w.rng.IntN(4)] * time.Millisecond
 		w.clients = append(w.clients, c)
 		for i, id := range w.watch.ids {
-			c.readers = append(c.readers, &reader{c: c, id: id, part: w.watch.order[i]})
+			c.follow(id, w.watch.order[i])
 		}
 		c.produce()
-		for _, r := range c.readers {
-			r.again(0)
-		}
 	}
 	w.faults.begin()
+}
+
+// met has the clients read a partition that is new.
+func (w *World) met(id partition.ID, p *part) {
+	for _, c := range w.clients {
+		c.follow(id, p)
+	}
+}
+
+func (c *client) follow(id partition.ID, p *part) {
+	r := &reader{c: c, id: id, part: p}
+	c.readers = append(c.readers, r)
+	r.again(0)
 }
 
 func (w *World) createTopic(t partition.TopicConfig) {
@@ -129,6 +140,9 @@ func (c *client) produce() {
 	}
 	wait := c.pace/2 + time.Duration(c.rng.ExpFloat64()*float64(c.pace))
 	w.at(wait, nil, always, "client", c.produce)
+	if len(w.watch.ids) == 0 {
+		return
+	}
 	id := w.watch.ids[c.rng.IntN(len(w.watch.ids))]
 	to, epoch := c.leader(id)
 	if c.busy[id] || to == partition.NoBroker {
@@ -165,7 +179,9 @@ func (c *client) send(id partition.ID, to partition.BrokerID, epoch log.Epoch) {
 			w.watch.counts.Unknown++
 		case r.Code == partition.OK:
 			o.outcome, o.first = acked, r.First
-			w.watch.ackedTo(p, o, sum)
+			if r.Epoch >= p.since {
+				w.watch.ackedTo(p, o, sum)
+			}
 		case r.Code.OutcomeUnknown():
 			o.outcome = unknown
 			w.watch.counts.Unknown++
@@ -178,7 +194,7 @@ func (c *client) send(id partition.ID, to partition.BrokerID, epoch log.Epoch) {
 
 // ackedTo sees a producer learn that its batch is there (I16, I20).
 func (o *observer) ackedTo(p *part, a *op, sum uint64) {
-	if a.acks != partition.AcksAll || a.lineage != p.lineage {
+	if a.acks != partition.AcksAll || a.lineage != p.lineage || p.gone {
 		return
 	}
 	o.counts.Acked++
@@ -208,6 +224,10 @@ func (r *reader) again(after time.Duration) {
 
 func (r *reader) read() {
 	w := r.c.w
+	if r.part.gone {
+		r.c.readers = slices.DeleteFunc(r.c.readers, func(o *reader) bool { return o == r })
+		return
+	}
 	if r.lineage != r.part.lineage {
 		r.lineage, r.pos = r.part.lineage, min(r.pos, r.part.hw)
 	}
@@ -227,7 +247,7 @@ func (r *reader) read() {
 	}, func(v any, err error) {
 		g, ok := v.(got)
 		pause := span(r.c.rng, 20*time.Millisecond, 100*time.Millisecond)
-		if err == nil && ok && lineage == r.part.lineage {
+		if err == nil && ok && lineage == r.part.lineage && !r.part.gone && g.answer.Epoch >= r.part.since {
 			switch {
 			case g.answer.Code == partition.OK && len(g.data) > 0:
 				r.take(g.data)

@@ -31,6 +31,7 @@ type copyOf struct {
 	parked   []*parked
 
 	flushing, dirty, behind, trimming bool
+	lost                              bool // its log is to be used no more
 
 	led     log.Offset // the highest high watermark of the present leader epoch
 	touched bool       // to be looked at by the observer
@@ -136,7 +137,7 @@ func (c *copyOf) follow() {
 func (c *copyOf) step(in replica.Input) replica.Output {
 	var out replica.Output
 	switch {
-	case c.p.dead:
+	case c.p.dead, c.lost:
 		return out
 	case c.leader != nil:
 		out = c.leader.Step(c.now(), in)
@@ -280,6 +281,9 @@ func (c *copyOf) flushSoon() {
 
 func (c *copyOf) flush() {
 	c.flushing = false
+	if c.lost {
+		return
+	}
 	end, err := c.log.Flush()
 	if err != nil {
 		c.p.trouble(err)
@@ -317,6 +321,9 @@ func (c *copyOf) retain(topic partition.TopicConfig) {
 
 // trim removes what lies below start, and tells the machine where the log starts now.
 func (c *copyOf) trim(start log.Offset) {
+	if c.lost {
+		return
+	}
 	before := c.log.Start()
 	c.p.w.watch.touch(c)
 	err := c.log.DeleteBefore(start)

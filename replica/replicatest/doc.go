@@ -37,6 +37,8 @@
 //	I10 a replica that lost something stands in neither ISR nor ELR
 //	I11 broker epochs are unique and only rise
 //	I12 what a broker knows of a partition does not grow older
+//	I13 a reassignment leaves as many complete copies as are needed, and nothing is
+//	    removed but by a committed record
 //	I14 a log's start only grows, and not above the high watermark
 //	I15 when faults end, all comes back by itself, and logs are alike
 //	I16 an acknowledged record has one offset, of its own; nothing is there twice
@@ -48,8 +50,15 @@
 //	I32 recovery gives what was flushed, or reports damage; again, it gives the same
 //	I34 no request stays unanswered, no file open
 //
-// Nobody here asks for a reassignment (I13), and nobody compacts (I33). A copy that is
-// compacted would be compared by what is left of it: see mirror.
+// Operators reassign and think better of it, move leaders, add partitions, delete topics
+// and make others of the same name, change MinISR, remove records, and have a replica
+// elected that may have lost some. Such an election begins another lineage: what only
+// others held is not committed any more, and whoever has not been found by the new leader
+// to hold the front of its log may still have it. Nothing else is excused by it, and it
+// must have been asked for, where nobody who is complete could lead.
+//
+// Nobody compacts here (I33). A copy that is compacted would be compared by what is left
+// of it: see mirror.
 //
 // # A seed that fails
 //

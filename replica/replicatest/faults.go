@@ -12,10 +12,9 @@ import (
 	"github.com/samsalog/samsa/log/logtest"
 	"github.com/samsalog/samsa/partition"
 	"github.com/samsalog/samsa/partition/mutate"
-	"github.com/samsalog/samsa/replica/node"
 )
 
-// A Fault is one thing that goes wrong.
+// A Fault is one thing that goes wrong, or that an operator asks for.
 type Fault struct {
 	N      int // its number in the seed, from 1
 	At     time.Duration
@@ -33,12 +32,18 @@ func (f Fault) String() string {
 	return fmt.Sprintf("%3d %12v %-10s broker %d, other %d, %v, %.2f", f.N, f.At, f.Kind, f.Broker, f.Other, f.For, f.size)
 }
 
-// kinds are all faults, and how often each comes among those that a seed has.
-var kinds = []struct {
+// A kind of fault, and how often it comes among those that a seed has.
+type kind struct {
 	name   string
 	weight int
 	strike func(w *World, f Fault, b *broker)
-}{
+}
+
+// kinds are all faults.
+var kinds = slices.Concat(breakages, wishes)
+
+// breakages are what goes wrong.
+var breakages = []kind{
 	{"crash", 4, func(_ *World, _ Fault, b *broker) { b.end(false, nil) }},
 	{"power", 5, func(_ *World, f Fault, b *broker) { b.end(true, f.losses()) }},
 	{"midway", 4, func(_ *World, f Fault, b *broker) { b.disk.Crash(1 + int(f.size*f.size*40)) }},
@@ -119,6 +124,7 @@ var kinds = []struct {
 type faults struct {
 	w       *World
 	rng     *rand.Rand
+	kinds   []kind
 	weights []int
 	pace    time.Duration
 	struck  []Fault
@@ -126,9 +132,9 @@ type faults struct {
 }
 
 func newFaults(w *World, rng *rand.Rand) *faults {
-	f := &faults{w: w, rng: rng}
+	f := &faults{w: w, rng: rng, kinds: kinds}
 	some := false
-	for _, k := range kinds {
+	for _, k := range f.kinds {
 		weight := 0
 		if rng.IntN(2) == 0 {
 			weight, some = k.weight, true
@@ -138,7 +144,7 @@ func newFaults(w *World, rng *rand.Rand) *faults {
 	if !some {
 		f.weights[0] = 1
 	}
-	f.pace = []time.Duration{100, 250, 600, 1500}[rng.IntN(4)] * time.Millisecond
+	f.pace = []time.Duration{60, 150, 400, 1000}[rng.IntN(4)] * time.Millisecond
 	return f
 }
 
@@ -152,7 +158,7 @@ func (f *faults) next() {
 	n := len(w.brokers)
 	wait := time.Duration(rng.ExpFloat64() * float64(f.pace))
 	one := Fault{
-		N: len(f.struck) + 1, Kind: kinds[pick(rng, f.weights...)].name,
+		N: len(f.struck) + 1, Kind: f.kinds[pick(rng, f.weights...)].name,
 		Broker: partition.BrokerID(1 + rng.IntN(n)), seed: rng.Int64(), size: rng.Float64(),
 	}
 	one.Other = partition.BrokerID(1 + (int(one.Broker)+rng.IntN(n-1))%n)
@@ -167,7 +173,7 @@ func (f *faults) next() {
 		if one.Spared {
 			return
 		}
-		for _, k := range kinds {
+		for _, k := range f.kinds {
 			if k.name == one.Kind {
 				w.note(k.name, one.Broker, int64(one.N), int64(one.For))
 				k.strike(w, one, w.broker(one.Broker))
@@ -199,8 +205,7 @@ func (w *World) all(power bool, f Fault) {
 // leader is a broker that leads the partition that a fault draws, mostly; else b.
 func (w *World) leader(f Fault, b *broker) *broker {
 	if n := len(w.watch.ids); n > 0 && f.size < 0.8 {
-		st, _ := w.watch.table.Partition(w.watch.ids[int(f.size*100)%n])
-		if st.Leader != partition.NoBroker {
+		if st, ok := w.watch.table.Partition(w.watch.ids[int(f.size*100)%n]); ok && st.Leader != partition.NoBroker {
 			return w.broker(st.Leader)
 		}
 	}
@@ -210,7 +215,10 @@ func (w *World) leader(f Fault, b *broker) *broker {
 // straggler is, half of the time, a broker that is out of an ISR; else b.
 func (w *World) straggler(f Fault, b *broker) *broker {
 	for _, id := range w.watch.ids {
-		st, _ := w.watch.table.Partition(id)
+		st, ok := w.watch.table.Partition(id)
+		if !ok {
+			continue
+		}
 		for _, r := range st.Replicas {
 			if f.size < 0.7 && !slices.Contains(st.ISR, r) && !slices.Contains(st.ELR, r) {
 				return w.broker(r)
@@ -272,7 +280,7 @@ func (w *World) spareable(b *broker) bool {
 		if !ok || p.hw == 0 || b.mirrors[id] == nil {
 			continue
 		}
-		if w.watch.table.MinISR(id) < 2 {
+		if w.watch.table.MinISR(id) < 2 || w.watch.lowered[id.Topic] {
 			return false // it may soon be the only one that counts
 		}
 		others := 0
@@ -308,16 +316,14 @@ func (w *World) flip(b *broker, f Fault) {
 	if m == nil || len(m.marks) == 0 {
 		return
 	}
-	name, number, _ := strings.Cut(m.part.name, "/")
-	dir := filepath.Join(dataDir, node.DirName(name, partition.PartitionID(number[0]-'0')))
-	names, err := b.disk.ReadDir(dir)
+	names, err := b.disk.ReadDir(m.dir)
 	if err != nil {
 		return
 	}
 	var logs []string
 	for _, n := range names {
 		if strings.HasSuffix(n, ".log") {
-			logs = append(logs, filepath.Join(dir, n))
+			logs = append(logs, filepath.Join(m.dir, n))
 		}
 	}
 	if len(logs) == 0 {

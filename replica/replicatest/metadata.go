@@ -41,7 +41,8 @@ func (p *process) apply(index log.Offset, data []byte) {
 	for _, id := range changes.Partitions {
 		p.pending[id] = true
 	}
-	if len(changes.Brokers) > 0 {
+	p.noteGone(changes.Partitions)
+	if len(changes.Brokers) > 0 || len(changes.Topics) > 0 {
 		p.allPending()
 	}
 	if p.someoneStops() {
@@ -65,13 +66,18 @@ func (p *process) restore(index log.Offset, state []byte) error {
 	p.applied = index
 	for _, c := range p.copies {
 		p.pending[c.id] = true
+		p.noteGone([]partition.ID{c.id})
 	}
+	p.noteGone(sortedKeys(p.found)) // a topic that was deleted meanwhile is in no record that comes
 	p.touch()
 	return nil
 }
 
 func (p *process) allPending() {
 	for _, id := range p.table.PartitionsOf(p.id) {
+		p.pending[id] = true
+	}
+	for id := range p.gone {
 		p.pending[id] = true
 	}
 }
@@ -110,6 +116,9 @@ func (p *process) roles() {
 func (p *process) assign(id partition.ID) {
 	a, mine := replica.Assign(p.table, id, p.id, p.epoch)
 	if !mine {
+		if p.gone[id] && replica.Gone(p.table, id, p.id, p.epoch) {
+			p.remove(id)
+		}
 		return
 	}
 	topic, _ := p.table.TopicByID(id.Topic)
@@ -147,7 +156,7 @@ func (p *process) openCopy(id partition.ID, topic partition.TopicConfig, behind 
 		delete(p.found, id)
 		return newCopy(p, id, topic, f.log, f.dir, f.label.Behind), nil
 	}
-	name := node.DirName(topic.Name, id.Partition)
+	name := node.FreeName(topic.Name, id, p.dirs)
 	dir := filepath.Join(dataDir, name)
 	if err := p.fs.MkdirAll(dir); err != nil {
 		return nil, err
@@ -159,7 +168,8 @@ func (p *process) openCopy(id partition.ID, topic partition.TopicConfig, behind 
 	if err != nil {
 		return nil, err
 	}
-	p.w.watch.opened(p.b, id, l, nil, recovery)
+	p.dirs[name] = id
+	p.w.watch.opened(p.b, id, dir, l, nil, recovery)
 	return newCopy(p, id, topic, l, dir, behind), nil
 }
 

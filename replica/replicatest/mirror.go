@@ -6,6 +6,7 @@ import (
 	"github.com/cespare/xxhash/v2"
 
 	"github.com/samsalog/samsa/log"
+	"github.com/samsalog/samsa/partition"
 )
 
 // A batchMark is what the observer keeps of one batch.
@@ -23,6 +24,7 @@ func sumOf(b log.Batch) uint64 { return xxhash.Sum64(b[17:]) }
 type mirror struct {
 	b       *broker
 	part    *part
+	dir     string
 	start   log.Offset
 	marks   []batchMark
 	flushed log.Offset
@@ -33,6 +35,8 @@ type mirror struct {
 	lost    bool        // it has lost what it may have acknowledged, and is not registered since
 	flipped bool        // a bit of it has been changed
 	damaged bool        // it did not open
+	removes bool        // its removal has begun
+	lineage int         // of the part, with which its log has been compared
 }
 
 func (m *mirror) end() log.Offset {
@@ -154,12 +158,20 @@ type part struct {
 	sums      map[uint64]log.Offset // of committed batches
 	ops       map[uint64]*op
 	dirty     bool
+	gone      bool // its topic has been deleted
+	replicas  []assignment
 	read      log.Offset
 }
 
 type chainKey struct {
 	first log.Offset
 	epoch log.Epoch
+}
+
+// An assignment is who keeps a part's copies, from one entry of the quorum on.
+type assignment struct {
+	from     log.Offset
+	replicas []partition.BrokerID
 }
 
 // A reign is who leads in an epoch: one life of one broker.

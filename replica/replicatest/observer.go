@@ -25,13 +25,15 @@ type observer struct {
 	order   []*part
 	ids     []partition.ID // of order
 	touched []*copyOf
+	givenUp map[partition.ID]bool   // an operator has asked for an unclean election
+	lowered map[partition.UUID]bool // an operator has asked for a MinISR of 1
 	terms   map[log.Epoch]partition.BrokerID
 	epochs  map[partition.BrokerID]partition.BrokerEpoch
 }
 
 func newObserver(w *World) *observer {
 	return &observer{
-		w: w, table: partition.NewTable(), parts: make(map[partition.ID]*part),
+		w: w, table: partition.NewTable(), parts: make(map[partition.ID]*part), givenUp: make(map[partition.ID]bool), lowered: make(map[partition.UUID]bool),
 		terms: make(map[log.Epoch]partition.BrokerID), epochs: make(map[partition.BrokerID]partition.BrokerEpoch),
 	}
 }
@@ -83,6 +85,7 @@ func (o *observer) fold(index log.Offset, data []byte) {
 	for _, id := range o.ids {
 		before[id], _ = o.table.Partition(id)
 	}
+	active := o.active() // before the entry
 	changes := o.table.Apply(index, records)
 	for i, r := range records {
 		if r, ok := r.(partition.RegisterBroker); ok && changes.Applied[i] {
@@ -90,14 +93,20 @@ func (o *observer) fold(index log.Offset, data []byte) {
 		}
 	}
 	for _, id := range changes.Partitions {
-		st, _ := o.table.Partition(id)
+		st, there := o.table.Partition(id)
+		if !there {
+			o.deleted(id, index)
+			continue
+		}
 		o.w.note("state", st.Leader, int64(st.Epoch), int64(st.PartitionEpoch))
-		o.w.tell("%v: leader %d epoch %d isr %v elr %v last %v", o.table.MinISR(id), st.Leader, st.Epoch, st.ISR, st.ELR, st.LastKnownELR)
+		o.w.tell("%v %v: leader %d epoch %d isr %v elr %v last %v", o.named(id), o.table.MinISR(id), st.Leader, st.Epoch, st.ISR, st.ELR, st.LastKnownELR)
 		p := o.part(id)
+		p.assigned(index, st.Replicas)
 		old := before[id]
 		if old == nil {
 			continue
 		}
+		o.reassigned(id, p, old, st)
 		if st.PartitionEpoch <= old.PartitionEpoch || st.Epoch < old.Epoch {
 			o.w.fail("I12", "%s goes from epoch %d, %d to %d, %d", p.name, old.Epoch, old.PartitionEpoch, st.Epoch, st.PartitionEpoch)
 		}
@@ -106,7 +115,7 @@ func (o *observer) fold(index log.Offset, data []byte) {
 			if b, ok := o.table.Broker(st.Leader); !ok || b.Fenced {
 				o.w.fail("I2", "broker %d is elected for %s, and is fenced", st.Leader, p.name)
 			}
-			o.elected(id, p, old, st)
+			o.elected(id, p, old, st, active)
 		}
 	}
 }
@@ -130,17 +139,66 @@ func (o *observer) registered(b partition.Broker, epoch partition.BrokerEpoch) {
 }
 
 // elected looks at an election. One that went by the ballot may give records up, if
-// the topic lets acknowledged ones be lost with the power.
-func (o *observer) elected(id partition.ID, p *part, old, st *partition.State) {
-	if p.synced || len(old.ISR)+len(old.ELR) > 0 {
-		return
+// the topic lets acknowledged ones be lost with the power; and so may one that an operator
+// has asked for, where nobody who is complete was there.
+func (o *observer) elected(id partition.ID, p *part, old, st *partition.State, active map[partition.BrokerID]bool) {
+	candidates := old.ISR
+	if len(candidates) == 0 {
+		candidates = old.ELR
 	}
 	m := o.w.broker(st.Leader).mirrors[id]
-	if m == nil || m.matchedTo() >= p.hw {
+	switch {
+	case m == nil:
+		return
+	case st.Recovering && !slices.Contains(candidates, st.Leader):
+		if !o.givenUp[id] {
+			o.w.fail("I2", "broker %d is elected for %s, incomplete as it may be, and nobody has asked for that", st.Leader, p.name)
+		}
+		if slices.ContainsFunc(candidates, func(b partition.BrokerID) bool { return active[b] }) {
+			o.w.fail("I2", "broker %d is elected for %s, incomplete as it may be, where one of %v could lead", st.Leader, p.name, candidates)
+		}
+		o.counts.Unclean++
+	case p.synced || len(candidates) > 0 || m.matchedTo() >= p.hw:
 		return
 	}
+	to := m.matchedTo()
+	if p.synced {
+		to = min(to, m.flushed)
+	}
 	p.since = st.Epoch
-	p.giveUp(m.matchedTo())
+	p.giveUp(min(to, p.hw))
+	m.lineage = p.lineage
+}
+
+// active is who may lead, as the table has it.
+func (o *observer) active() map[partition.BrokerID]bool {
+	active := make(map[partition.BrokerID]bool)
+	for _, b := range o.table.Brokers() {
+		active[b.ID] = !b.Fenced && !b.Stopping
+	}
+	return active
+}
+
+// compared sees a leader find the log of a follower to be the front of its own.
+func (o *observer) compared(c *copyOf, follower partition.BrokerID) {
+	p := c.mirror.part
+	if m := o.w.broker(follower).mirrors[c.id]; m != nil && m.lineage != p.lineage && c.leader != nil && c.leader.Epoch() >= p.since {
+		m.lineage = p.lineage
+		if q := o.w.broker(follower).p; q != nil && q.copy(c.id) != nil {
+			o.touch(q.copy(c.id))
+		}
+	}
+}
+
+// deleted forgets a partition whose topic has been deleted, but for what its copies still
+// do until they know.
+func (o *observer) deleted(id partition.ID, index log.Offset) {
+	o.w.note("deleted", 0, int64(id.Partition), int64(index))
+	p := o.part(id)
+	p.gone, p.dirty = true, false
+	p.assigned(index, nil)
+	i := slices.Index(o.ids, id)
+	o.ids, o.order = slices.Delete(o.ids, i, i+1), slices.Delete(o.order, i, i+1)
 }
 
 // giveUp ends a lineage: what is behind to is not committed any more.
@@ -180,6 +238,7 @@ func (o *observer) part(id partition.ID) *part {
 			sums: make(map[uint64]log.Offset), ops: make(map[uint64]*op),
 		}
 		o.parts[id] = p
+		o.w.met(id, p)
 		o.order, o.ids = append(o.order, p), append(o.ids, id)
 	}
 	p.dirty = true
@@ -268,7 +327,7 @@ func (o *observer) cannotLead(c *copyOf, err error) {
 func (o *observer) alarm(c *copyOf, out replica.Output) {
 	p := c.mirror.part
 	switch {
-	case p.lineage > 0 || c.mirror.flipped:
+	case p.gone || c.mirror.lineage != p.lineage || c.mirror.flipped:
 	case out.Fail != nil:
 		// One whose metadata is late may take itself for complete, and waits.
 		if st, _ := o.table.Partition(c.id); slices.Contains(st.ISR, c.p.id) || slices.Contains(st.ELR, c.p.id) {
@@ -285,4 +344,12 @@ func (o *observer) unreadable(c *copyOf, from log.Offset, err error) {
 		return
 	}
 	o.w.fail("I19", "broker %d cannot read %s at %d: %v", c.p.id, c.mirror.part.name, from, err)
+}
+
+// named is a partition's name, for people.
+func (o *observer) named(id partition.ID) string {
+	if p := o.parts[id]; p != nil {
+		return p.name
+	}
+	return "a new partition"
 }

@@ -51,6 +51,8 @@ type process struct {
 
 	copies   []*copyOf // by id
 	found    map[partition.ID]*found
+	gone     map[partition.ID]bool   // copies that a committed record has taken away
+	dirs     map[string]partition.ID // the partitions' directories
 	fetchers []*fetcher
 	pending  map[partition.ID]bool
 	rolesDue bool
@@ -76,6 +78,7 @@ func openProcess(b *broker) (*process, error) {
 		w: w, b: b, id: b.id, fs: space{b.disk, b},
 		incarnation: uuid(w.rng), table: partition.NewTable(), replies: make(map[uint64]func(any)),
 		found: make(map[partition.ID]*found), pending: make(map[partition.ID]bool),
+		gone: make(map[partition.ID]bool), dirs: make(map[string]partition.ID),
 	}
 	if _, err := log.LockDir(p.fs, dataDir); err != nil {
 		return nil, err
@@ -142,6 +145,13 @@ func (p *process) openFound() error {
 		dir := filepath.Join(dataDir, name)
 		l, err := node.ReadLabel(p.fs, dir)
 		if errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.ENOTDIR) {
+			if removed, err := node.IsRemoved(p.fs, dir); err != nil {
+				return err
+			} else if removed {
+				if err := node.FinishRemoval(p.fs, dir); err != nil {
+					return err
+				}
+			}
 			continue
 		}
 		if err != nil {
@@ -150,6 +160,7 @@ func (p *process) openFound() error {
 		if mutate.On("flushed end unknown") {
 			p.forgetFlushed(dir)
 		}
+		p.dirs[name] = l.ID
 		f := &found{label: l, dir: dir}
 		opened, recovery, err := p.openLog(dir, l.Topic)
 		switch {
@@ -164,13 +175,14 @@ func (p *process) openFound() error {
 				p.lossy = append(p.lossy, opened)
 			}
 		}
-		p.w.watch.opened(p.b, l.ID, f.log, f.damage, recovery)
+		p.w.watch.opened(p.b, l.ID, dir, f.log, f.damage, recovery)
 		if f.suspect {
 			p.suspects = append(p.suspects, l.ID)
 		}
 		p.found[l.ID] = f
 	}
 	slices.SortFunc(p.suspects, partition.ID.Compare)
+	p.w.watch.openedAll(p)
 	return nil
 }
 

@@ -110,7 +110,7 @@ func (p *process) read(req partition.ReadPartition, answer func(partition.ReadAn
 			if s.data != nil {
 				data = s.data[0]
 			}
-			answer(partition.ReadAnswer{Code: a.Code, HighWatermark: a.HighWatermark, Start: a.Start}, data)
+			answer(partition.ReadAnswer{Code: a.Code, HighWatermark: a.HighWatermark, Start: a.Start, Epoch: r.epoch}, data)
 		}
 		if code != partition.OK {
 			s.end()

@@ -1,18 +1,23 @@
 package replicatest
 
 import (
+	"strconv"
+	"strings"
+
 	"github.com/samsalog/samsa/log"
 	"github.com/samsalog/samsa/partition"
 )
 
 // opened holds what a log's recovery found against what its disk had been given (I32),
 // and takes it for what is there.
-func (o *observer) opened(b *broker, id partition.ID, l *log.Log, damage error, r log.Recovery) {
+func (o *observer) opened(b *broker, id partition.ID, dir string, l *log.Log, damage error, r log.Recovery) {
 	m := b.mirrors[id]
 	if m == nil {
-		m = &mirror{b: b, part: o.part(id)}
+		p := o.part(id)
+		m = &mirror{b: b, part: p, lineage: p.lineage}
 		b.mirrors[id] = m
 	}
+	m.dir, m.removes = dir, false
 	m.part.dirty = true
 	if damage != nil {
 		if !m.flipped {
@@ -58,7 +63,35 @@ func (o *observer) opened(b *broker, id partition.ID, l *log.Log, damage error, 
 	}
 	m.flushed = l.Flushed()
 	m.cutting, m.resets = nil, false
-	m.flipped = false // all of it can be read: the bit was where nothing is, or is cut
+	// All of it can be read: the bit was where nothing is, or is cut. Or it lies in front
+	// of the log's start, in a segment that holds that too, and shows when that is cut.
+	m.flipped = old.flipped && m.begins() < m.start
+}
+
+// begins is the offset at which the files of the mirror's log begin.
+func (m *mirror) begins() log.Offset {
+	names, _ := m.b.disk.ReadDir(m.dir)
+	for _, name := range names { // in order
+		if base, ok := strings.CutSuffix(name, ".log"); ok {
+			at, _ := strconv.ParseInt(base, 10, 64)
+			return log.Offset(at)
+		}
+	}
+	return m.start
+}
+
+// openedAll holds the copies that a directory has against those that it was given.
+func (o *observer) openedAll(p *process) {
+	for _, id := range sortedKeys(p.b.mirrors) {
+		m := p.b.mirrors[id]
+		switch {
+		case p.found[id] != nil:
+		case m.removes:
+			delete(p.b.mirrors, id)
+		case m.flushed > m.start:
+			o.w.fail("I32", "broker %d has no copy of %s any more, which was flushed up to %d", p.id, m.part.name, m.flushed)
+		}
+	}
 }
 
 // returns checks that a batch found by recovery is what was last written there. What

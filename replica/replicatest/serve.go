@@ -67,6 +67,9 @@ func (p *process) fetched(req replica.FetchRequest, part replica.FetchPartition)
 			return s
 		}
 		s.answer = v.Answer(c.id)
+		if v.Code == partition.OK && !v.Diverging && !v.Stale {
+			p.w.watch.compared(c, req.From)
+		}
 		s.read, s.stale, s.news = v.Read && part.MaxBytes > 0, v.Stale, v.News
 	}
 	return s

@@ -7,6 +7,7 @@ import (
 
 	"github.com/samsalog/samsa/log"
 	"github.com/samsalog/samsa/partition"
+	"github.com/samsalog/samsa/replica/control"
 )
 
 // settleTime is how long a cluster may take to come back once all faults have ended.
@@ -34,6 +35,9 @@ func (w *World) settle() {
 		w.failI15()
 		return
 	}
+	if w.rescue(); w.err != nil {
+		return
+	}
 	for _, c := range w.clients[:min(1, len(w.clients))] {
 		c.finish()
 	}
@@ -43,6 +47,44 @@ func (w *World) settle() {
 	}
 	w.verify()
 	w.stopAll()
+}
+
+// rescue has an operator elect somebody for each partition that has no leader, for want
+// of a copy that is complete for certain: one that can be opened is enough.
+func (w *World) rescue() {
+	waiting := 0
+	for _, id := range w.watch.ids {
+		st, _ := w.watch.table.Partition(id)
+		if st.Leader != partition.NoBroker {
+			continue
+		}
+		waiting++
+		w.watch.givenUp[id] = true
+		w.ask(control.ElectUnclean{ElectRequest: partition.ElectRequest{ID: id}}, tries, func(done bool) {
+			waiting--
+			if !done && slices.ContainsFunc(st.Replicas, func(b partition.BrokerID) bool { return w.opens(b, id) }) {
+				w.fail("I15", "nobody is elected for %s, which an operator has asked for: %+v", w.watch.parts[id].name, *st)
+			}
+		})
+	}
+	if !w.until(settleTime, func() string {
+		if waiting > 0 {
+			return "an operator waits for an election"
+		}
+		return w.converged()
+	}) {
+		w.failI15()
+	}
+}
+
+// opens reports whether a broker has a copy of a partition that can be opened.
+func (w *World) opens(b partition.BrokerID, id partition.ID) bool {
+	p := w.broker(b).p
+	if p == nil {
+		return false
+	}
+	f := p.found[id]
+	return p.copy(id) != nil || f != nil && f.log != nil
 }
 
 func (w *World) failI15() {
@@ -82,9 +124,16 @@ func (w *World) converged() string {
 			return why
 		}
 	}
+	for _, b := range w.brokers {
+		for _, id := range sortedKeys(b.mirrors) {
+			if m := b.mirrors[id]; !m.damaged && !m.flipped && !m.part.assignedTo(b.id) {
+				return fmt.Sprintf("broker %d keeps a copy of %s, which is not its any more", b.id, m.part.name)
+			}
+		}
+	}
 	for _, c := range w.clients {
 		for _, r := range c.readers {
-			if r.pos < r.part.hw && !w.stuck(r.id) {
+			if !r.part.gone && r.pos < r.part.hw && !w.stuck(r.id) {
 				return fmt.Sprintf("a reader of %s stands at %d of %d", r.part.name, r.pos, r.part.hw)
 			}
 		}
@@ -97,6 +146,7 @@ func (w *World) partConverged(id partition.ID, p *part) string {
 	if w.stuck(id) {
 		return ""
 	}
+	worn := false // a copy that nothing repairs
 	if st.Leader == partition.NoBroker {
 		return fmt.Sprintf("%s has no leader: %+v", p.name, *st)
 	}
@@ -109,12 +159,15 @@ func (w *World) partConverged(id partition.ID, p *part) string {
 		m := w.broker(r).mirrors[id]
 		switch {
 		case m != nil && (m.damaged || m.flipped):
-			continue // nothing repairs it
+			worn = true
 		case !slices.Contains(st.ISR, r):
 			return fmt.Sprintf("broker %d is not in the ISR of %s: %+v", r, p.name, *st)
 		case m == nil || m.end() != end || p.synced && m.flushed != end:
 			return fmt.Sprintf("broker %d does not hold all of %s, which ends at %d: %+v", r, p.name, end, *st)
 		}
+	}
+	if st.Target != nil && !worn {
+		return fmt.Sprintf("%s is on its way to %v: %+v", p.name, st.Target, *st)
 	}
 	if p.hw != end {
 		return fmt.Sprintf("%s is committed up to %d of %d", p.name, p.hw, end)

@@ -109,6 +109,9 @@ func (c *Counts) add(o Counts) {
 	c.Epochs += o.Epochs
 	c.Crashes += o.Crashes
 	c.Committed += o.Committed
+	c.Wishes += o.Wishes
+	c.Removed += o.Removed
+	c.Unclean += o.Unclean
 }
 
 // report tells how a seed failed: which faults it took, and the end of its trace.

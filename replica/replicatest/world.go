@@ -36,7 +36,7 @@ type Result struct {
 
 // Counts says how much there was to see.
 type Counts struct {
-	Acked, Refused, Unknown, Read, Epochs, Crashes, Committed int
+	Acked, Refused, Unknown, Read, Epochs, Crashes, Committed, Wishes, Removed, Unclean int
 }
 
 // A World is one cluster, its clients, its faults, and who watches.
@@ -112,7 +112,7 @@ func Run(opt Options) Result {
 func newWorld(opt Options) *World {
 	stream := func(n uint64) *rand.Rand { return rand.New(rand.NewPCG(opt.Seed, n)) }
 	w := &World{opt: opt, rng: stream(1), net: stream(2), disks: stream(3), hash: 14695981039346656037}
-	n := 3 + pick(w.rng, 6, 2, 2) // brokers
+	n := 3 + pick(w.rng, 5, 3, 2) // brokers
 	w.setup = drawSetup(w.rng, n)
 	w.watch = newObserver(w)
 	for id := 1; id <= n; id++ {
