@@ -187,6 +187,11 @@ func (p *process) logEnd(id partition.ID) (control.LogEnd, bool) {
 // alter asks the controller for a change of a partition's ISR.
 func (p *process) alter(c *copyOf, alter replica.AlterISR) {
 	alter.ISR = slices.Clone(alter.ISR)
+	for _, m := range alter.ISR {
+		if !slices.Contains(c.state.ISR, m.ID) {
+			p.w.faults.happens(joining, m.ID, p.id)
+		}
+	}
 	sent := p.w.now
 	p.askController("alter", 2*callTime, func(q *process, answer func(any)) {
 		if q.w.now-sent >= lag {

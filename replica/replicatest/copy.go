@@ -104,6 +104,7 @@ func (c *copyOf) lead(a *replica.Assignment) {
 		return
 	}
 	c.p.w.note("lead", c.p.id, int64(a.State.Epoch), int64(c.log.End()))
+	c.p.w.faults.happens(leading, c.p.id, partition.NoBroker)
 	c.leader = replica.NewLeader(c.now(), replica.LeaderConfig{
 		ID: c.id, Self: c.p.id, SelfEpoch: a.Self, MinISR: a.MinISR,
 		Synced: c.topic.Durability == partition.Synced, Lag: lag,
@@ -177,6 +178,7 @@ func (c *copyOf) carry(out replica.Output) {
 	}
 	if out.Ack && c.fetcher != nil {
 		c.fetcher.ack(c)
+		c.p.w.faults.happens(acking, c.p.id, c.state.Leader)
 	}
 	if out.Lossy || out.Fail != nil {
 		c.p.w.watch.alarm(c, out)
@@ -189,6 +191,7 @@ func (c *copyOf) carryDisk(out replica.Output) bool {
 	switch {
 	case out.Truncate != nil:
 		c.p.w.note("truncate", c.p.id, int64(*out.Truncate), int64(c.log.End()))
+		c.p.w.faults.happens(cutting, c.p.id, c.state.Leader)
 		c.mirror.cutting = out.Truncate
 		if mutate.On("cut comes back") {
 			defer c.p.b.disk.Lie("")()

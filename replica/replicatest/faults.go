@@ -22,6 +22,7 @@ type Fault struct {
 	Broker partition.BrokerID
 	Other  partition.BrokerID // of a link: its other end
 	For    time.Duration      // how long it lasts, of one that lasts
+	When   moment             // what it waits for
 	Spared bool               // it was left out
 
 	seed int64
@@ -29,7 +30,7 @@ type Fault struct {
 }
 
 func (f Fault) String() string {
-	return fmt.Sprintf("%3d %12v %-10s broker %d, other %d, %v, %.2f", f.N, f.At, f.Kind, f.Broker, f.Other, f.For, f.size)
+	return fmt.Sprintf("%3d %12v %-10s broker %d, other %d, %v, %.2f %s", f.N, f.At, f.Kind, f.Broker, f.Other, f.For, f.size, f.When)
 }
 
 // A kind of fault, and how often it comes among those that a seed has.
@@ -49,7 +50,12 @@ var breakages = []kind{
 	{"midway", 4, func(_ *World, f Fault, b *broker) { b.disk.Crash(1 + int(f.size*f.size*40)) }},
 	{"all crash", 1, func(w *World, f Fault, _ *broker) { w.all(false, f) }},
 	{"all power", 1, func(w *World, f Fault, _ *broker) { w.all(true, f) }},
-	{"wipe", 5, func(w *World, f Fault, b *broker) { w.wipe(w.straggler(f, b)) }},
+	{"wipe", 5, func(w *World, f Fault, b *broker) {
+		if f.When == anyMoment {
+			b = w.straggler(f, b)
+		}
+		w.wipe(b)
+	}},
 	{"flip", 2, func(w *World, f Fault, b *broker) { w.flip(b, f) }},
 	{"fail sync", 2, func(_ *World, f Fault, b *broker) {
 		b.disk.Inject(logtest.Fault{Op: logtest.Sync | logtest.SyncDir, Nth: 1 + int(f.size*6), Err: errDisk})
@@ -78,7 +84,12 @@ var breakages = []kind{
 			}
 		}
 	}},
-	{"step aside", 6, func(w *World, f Fault, b *broker) { w.leader(f, b).stepAside(f.For / 16) }},
+	{"step aside", 6, func(w *World, f Fault, b *broker) {
+		if f.When == anyMoment {
+			b = w.leader(f, b)
+		}
+		b.stepAside(f.For / 16)
+	}},
 	{"stop", 3, func(_ *World, f Fault, b *broker) {
 		if b.p != nil && b.p.stopped == nil {
 			b.p.handOver(f.For)
@@ -128,6 +139,7 @@ type faults struct {
 	weights []int
 	pace    time.Duration
 	struck  []Fault
+	waiting []Fault       // for their moment
 	skew    time.Duration // of the clients' clocks
 }
 
@@ -163,6 +175,7 @@ func (f *faults) next() {
 	}
 	one.Other = partition.BrokerID(1 + (int(one.Broker)+rng.IntN(n-1))%n)
 	one.For = time.Duration(rng.Float64() * float64([]time.Duration{100, 1000, 4000}[rng.IntN(3)]*time.Millisecond))
+	one.When = drawMoment(rng)
 	w.at(wait, nil, always, "fault", func() {
 		if w.calm {
 			return
@@ -170,16 +183,24 @@ func (f *faults) next() {
 		one.At, one.Spared = w.now, w.opt.Spare[one.N]
 		f.struck = append(f.struck, one)
 		f.next()
-		if one.Spared {
-			return
-		}
-		for _, k := range f.kinds {
-			if k.name == one.Kind {
-				w.note(k.name, one.Broker, int64(one.N), int64(one.For))
-				k.strike(w, one, w.broker(one.Broker))
-			}
+		if !one.Spared {
+			f.await(one)
 		}
 	})
+}
+
+// strike lets a fault happen.
+func (f *faults) strike(one Fault) {
+	w := f.w
+	if w.calm {
+		return
+	}
+	for _, k := range f.kinds {
+		if k.name == one.Kind {
+			w.note(k.name, one.Broker, int64(one.N), int64(one.For))
+			k.strike(w, one, w.broker(one.Broker))
+		}
+	}
 }
 
 // losses draws what a power failure takes; nil is all that was not synced.

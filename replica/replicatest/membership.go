@@ -76,6 +76,7 @@ func (p *process) registered(epoch partition.BrokerEpoch) {
 	p.lossy = nil
 	p.epoch = epoch
 	p.w.note("registered", p.id, int64(epoch), int64(len(p.suspects)))
+	p.w.faults.happens(registered, p.id, partition.NoBroker)
 	p.touch()
 	p.await(callTime, func(last bool) bool {
 		if p.table.Offset() < log.Offset(epoch) && !last {

@@ -24,8 +24,7 @@ const mutationEvents = 15_000
 
 // mistakes are let in one after another. Seeds must find those without a test of their
 // own, drawn as for a sound cluster. One that has such a test is one that something else
-// guards against too, or that takes what brokers cannot do yet: it reports whether what
-// it looks at is sound.
+// guards against too: the test reports whether what it looks at is sound.
 var mistakes = []struct {
 	name string
 	test func() bool
@@ -72,9 +71,6 @@ func TestMutations(t *testing.T) {
 		begun := time.Now()
 		needed, rule := uint64(0), ""
 		tries := *mutationSeeds
-		if m.test != nil {
-			tries /= 40 // they are not expected to
-		}
 		for seed := uint64(1); seed <= tries && needed == 0; seed++ {
 			if r := play(t, Options{Seed: seed, Events: mutationEvents}); r.Err != nil {
 				needed, rule = seed, ruleOf(r.Err)
