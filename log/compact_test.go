@@ -197,6 +197,29 @@ func TestFillerGolden(t *testing.T) {
 	require.Equal(t, want, fmt.Sprintf("%x", []byte(fillerOf(7, 9, 3))))
 }
 
+// A log that ends within a filler of another needs the rest of it, and of nothing else.
+func TestTheRestOfAFiller(t *testing.T) {
+	b := fillerOf(7, 11, 3)
+	rest, ok := b.Rest(9)
+	require.True(t, ok)
+	require.Equal(t, fillerOf(9, 11, 3), rest)
+	require.NoError(t, rest.Check())
+	for name, c := range map[string]struct {
+		b    Batch
+		from Offset
+	}{
+		"it begins there":    {b, 7},
+		"it begins behind":   {b, 6},
+		"it ends before":     {b, 12},
+		"it has records":     {keyed(7, 3, 10, "a=1", "b=2"), 8},
+		"a producer's is it": {withProducer(fillerOf(7, 11, 3), 4, 0, 9), 9},
+		"it is a control's":  {withAttrs(fillerOf(7, 11, 3), attrControl), 9},
+	} {
+		_, ok := c.b.Rest(c.from)
+		require.False(t, ok, name)
+	}
+}
+
 func TestWhatNothingWasDroppedFromPassesAsItIs(t *testing.T) {
 	in := []Batch{
 		keyed(0, 1, 5, "a=1", "=1"),

@@ -36,6 +36,21 @@ func (r *rewriter) fill(dst []byte, b Batch) []byte {
 	return dst
 }
 
+// Rest returns a batch without records that covers those of b's offsets that are from and
+// behind. False: b has records, or a producer who counts on it, or does not hold from
+// behind its first offset.
+//
+// One filler may stand for several batches of before, so that a log that ends between two
+// of those needs no more than the rest of it.
+func (b Batch) Rest(from Offset) (Batch, bool) {
+	if b.Count() != 0 || b.ProducerID() >= 0 || b.Attributes()&attrControl != 0 || from <= b.First() || from >= b.Next() {
+		return nil, false
+	}
+	var f filler
+	f.set(from, b.Last(), b.Epoch())
+	return f.header[:], true
+}
+
 // flush appends the filler that is held back.
 func (r *rewriter) flush(dst []byte) []byte {
 	if !r.filler.held {

@@ -2,6 +2,7 @@ package replica
 
 import (
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/samsalog/samsa/log"
@@ -42,13 +43,14 @@ func (f *Follower) answered(now time.Time, in Answered) Output {
 	if in.Answer.Diverging {
 		return f.diverged(now, in)
 	}
-	end, err := f.follows(in.Data)
+	data := f.behind(in.Data)
+	end, err := f.follows(data)
 	if err != nil {
 		return Output{Fault: err, Delay: f.wait(now)}
 	}
 	var out Output
-	if len(in.Data) > 0 {
-		out.Append = in.Data
+	if len(data) > 0 {
+		out.Append = data
 		f.waiting = true
 	}
 	f.delay = 0
@@ -57,6 +59,20 @@ func (f *Follower) answered(now time.Time, in Answered) Output {
 		out.Start = new(in.Answer.Start)
 	}
 	return out
+}
+
+// behind returns what of an answer lies behind this log's end. The leader's compaction may
+// have made one filler of several batches, between which this log ends, or begins anew: of
+// that the rest counts.
+func (f *Follower) behind(data []byte) []byte {
+	b, rest, err := log.SplitBatch(data)
+	if len(data) == 0 || err != nil || b.Check() != nil {
+		return data // it is judged with the others
+	}
+	if left, ok := b.Rest(f.end); ok {
+		return slices.Concat(left, rest)
+	}
+	return data
 }
 
 // follows checks that batches come next after this log, and returns where it then

@@ -2,6 +2,7 @@ package replica
 
 import (
 	"bytes"
+	"encoding/hex"
 	"testing"
 	"time"
 
@@ -58,6 +59,23 @@ func failing(code partition.Code, start, end log.Offset) Answered {
 	return answer(func(in *Answered) { in.Answer.Code, in.Answer.Start, in.Answer.End = code, start, end })
 }
 
+// filler is a batch without records, of three offsets.
+func filler(first log.Offset, epoch log.Epoch) log.Batch {
+	const golden = "0000000000000007" + "00000031" + "00000003" + "02" + "7bbd84bc" + "0000" + "00000002" + "ffffffffffffffff" + "ffffffffffffffff" +
+		"ffffffffffffffff" + "ffff" + "ffffffff" + "00000000"
+	b, err := hex.DecodeString(golden)
+	if err != nil {
+		panic(err)
+	}
+	log.Batch(b).Place(first, epoch)
+	return b
+}
+
+func rest(b log.Batch, from log.Offset) log.Batch {
+	b, _ = b.Rest(from)
+	return b
+}
+
 func at(o log.Offset) *log.Offset { return &o }
 
 // Each case starts from a follower of broker 1 in epoch 5 whose log is [2, 10), is
@@ -96,6 +114,9 @@ func TestAnswers(t *testing.T) {
 		{name: "nor a good one before half a batch", in: data(good, batch(13, 5, 1, "x")[:50]), fault: true, want: Output{Delay: firstDelay}},
 		{name: "nor what leaves a gap", in: data(batch(11, 5, 1, "x")), fault: true, want: Output{Delay: firstDelay}},
 		{name: "nor what overlaps", in: data(batch(9, 5, 2, "x")), fault: true, want: Output{Delay: firstDelay}},
+		{name: "but of a filler that overlaps the rest is appended", in: data(filler(8, 4), batch(11, 5, 1, "x")),
+			want: Output{Append: bytes.Join([][]byte{rest(filler(8, 4), 10), batch(11, 5, 1, "x")}, nil), HighWatermark: 8, Moved: true}},
+		{name: "and not of one that ends before", in: data(filler(7, 4)), fault: true, want: Output{Delay: firstDelay}},
 		{name: "nor an epoch that falls", in: data(good, batch(13, 4, 1, "x")), fault: true, want: Output{Delay: firstDelay}},
 		{name: "nor one below the log's", in: data(batch(10, 3, 1, "x")), fault: true, want: Output{Delay: firstDelay}},
 		{name: "nor one above the leader's", in: data(batch(10, 6, 1, "x")), fault: true, want: Output{Delay: firstDelay}},
