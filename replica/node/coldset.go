@@ -18,14 +18,12 @@ type coldSet struct {
 	follower partition.BrokerID
 	over     chan struct{} // closed when it is forgotten
 
-	mu       sync.Mutex // guards all below; taken after a replica's, and never before one
-	last     number     // the newest fetch of the chain
-	waiting  bool       // that fetch has no answer yet
-	answered time.Time
-	parts    map[partition.ID]*parked
-	ripe     []*parked     // of which there is news, in that order
-	wake     chan struct{} // room for one
-	gone     bool
+	mu    sync.Mutex // guards all below; taken after a replica's, and never before one
+	chain replica.Chain
+	parts map[partition.ID]*parked
+	ripe  []*parked     // of which there is news, in that order
+	wake  chan struct{} // room for one
+	gone  bool
 }
 
 // A coldPart is a partition that is kept for a follower.
@@ -178,7 +176,7 @@ func (k *coldSet) take() []served {
 func (k *coldSet) answer(now time.Time) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	k.waiting, k.answered = false, now
+	k.chain.Answered(now)
 }
 
 // drop takes all entries out.
@@ -204,22 +202,21 @@ type coldSets struct {
 // next returns the set that a cold fetch goes on with or begins; nil: it does not
 // come after the newest, and changes nothing.
 func (s *coldSets) next(req replica.FetchRequest) *coldSet {
-	at := numberOf(req)
 	s.mu.Lock()
 	k := s.sets[req.From]
 	switch {
 	case req.After != 0:
-		if k != nil && !k.goOn(number{req.BrokerEpoch, req.After}, at) {
+		if k != nil && !k.goOn(req) {
 			k = nil
 		}
 		s.mu.Unlock()
 		return k
-	case k != nil && !k.newest().before(at):
+	case k != nil && !k.isOlder(req):
 		s.mu.Unlock()
 		return nil
 	}
 	fresh := &coldSet{
-		follower: req.From, over: make(chan struct{}), last: at, waiting: true,
+		follower: req.From, over: make(chan struct{}), chain: replica.NewChain(req),
 		parts: make(map[partition.ID]*parked, len(req.Partitions)), wake: make(chan struct{}, 1),
 	}
 	if s.sets == nil {
@@ -233,21 +230,17 @@ func (s *coldSets) next(req replica.FetchRequest) *coldSet {
 	return fresh
 }
 
-// goOn makes at the newest fetch if after was and has been answered.
-func (k *coldSet) goOn(after, at number) bool {
+// goOn makes a fetch the newest if it goes on with the chain.
+func (k *coldSet) goOn(req replica.FetchRequest) bool {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	if k.gone || k.waiting || k.last != after || !after.before(at) {
-		return false
-	}
-	k.last, k.waiting = at, true
-	return true
+	return !k.gone && k.chain.GoOn(req)
 }
 
-func (k *coldSet) newest() number {
+func (k *coldSet) isOlder(req replica.FetchRequest) bool {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	return k.last
+	return k.chain.Newer(req)
 }
 
 func (s *coldSets) forget(k *coldSet) {
@@ -277,5 +270,5 @@ func (s *coldSets) expire(then time.Time) {
 func (k *coldSet) idleSince(then time.Time) bool {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	return !k.waiting && k.answered.Before(then)
+	return k.chain.IdleSince(then)
 }
