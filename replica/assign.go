@@ -129,7 +129,9 @@ func (v *FetchVerdict) Answer(id partition.ID) FetchAnswer {
 // TombstonesGone reports whether records from an offset on, read for a follower, may
 // lack tombstones that it has not seen: those below removed may be missing from the log
 // that was read, and those below seen from its own.
-func TombstonesGone(from, seen, removed log.Offset) bool { return from < removed && seen < removed }
+func TombstonesGone(from, seen, removed log.Offset) bool {
+	return from < removed && seen < removed && !mutate.On("Redpanda 2026-06")
+}
 
 // Readable returns OK, or why a reader of committed records may not read from an
 // offset of a leader's log, which ended at begin when its epoch began.

@@ -11,6 +11,7 @@ import (
 	"github.com/samsalog/samsa/log/logtest"
 	"github.com/samsalog/samsa/partition"
 	"github.com/samsalog/samsa/partition/mutate"
+	"github.com/samsalog/samsa/replica/quorum"
 )
 
 const dataDir = "data"
@@ -32,6 +33,7 @@ type broker struct {
 	skew     time.Duration // of its wall clock
 	limit    int64         // bytes that its disk holds; below 0: no end
 	flipped  bool          // a bit of its disk has been flipped
+	rotten   bool          // a bit of what it keeps as a voter has been
 	inbound  []*call       // being served
 	mirrors  map[partition.ID]*mirror
 	former   map[partition.ID][]*mirror // of the disks before this one
@@ -53,7 +55,7 @@ func (b *broker) renew() {
 		b.former[id] = append(b.former[id], m)
 	}
 	b.mirrors = make(map[partition.ID]*mirror)
-	b.flipped = false
+	b.flipped, b.rotten = false, false
 	b.calm()
 }
 
@@ -133,6 +135,9 @@ func (b *broker) boot() {
 			b.disk.Limit(b.limit)
 		}
 		b.gone(errors.Is(err, logtest.ErrCrashed), false)
+		if errors.Is(err, quorum.ErrCorrupt) {
+			b.w.replace(b)
+		}
 		return
 	}
 	b.p, b.refuses = p, false

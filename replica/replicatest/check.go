@@ -122,6 +122,9 @@ func (o *observer) commit(p *part, m *mirror, high log.Offset) {
 		}
 		p.committed = append(p.committed, k)
 		p.hw = k.next
+		if p.compacts {
+			p.supersede(k)
+		}
 		o.counts.Committed++
 	}
 	if p.hw != high {

@@ -223,6 +223,7 @@ func (p *process) clock() {
 			return
 		}
 	}
+	p.expireCold()
 	if p.late {
 		p.late = false
 		p.touch()
@@ -231,12 +232,16 @@ func (p *process) clock() {
 }
 
 // cleanPace is how often retention is looked at.
-const cleanPace = 2 * time.Second
+const cleanPace = 400 * time.Millisecond
 
 func (p *process) clean() {
 	for _, c := range p.copies {
 		topic, ok := p.table.TopicByID(c.id.Topic)
-		if ok && c.role.leads && !topic.Config.Compact {
+		switch {
+		case !ok || c.lost:
+		case topic.Config.Compact:
+			c.compact()
+		case c.role.leads:
 			c.retain(topic.Config)
 		}
 		if p.dead {

@@ -25,6 +25,7 @@ type copyOf struct {
 	leader   *replica.Leader
 	follower *replica.Follower
 	fetcher  *fetcher
+	asked    int // counts its requests for records
 	waiters  []*waiter
 	high     log.Offset
 	role     role
@@ -179,6 +180,9 @@ func (c *copyOf) carry(out replica.Output) {
 	if out.Ack && c.fetcher != nil {
 		c.fetcher.ack(c)
 		c.p.w.faults.happens(acking, c.p.id, c.state.Leader)
+	}
+	if out.ISRChanged && c.fetcher != nil {
+		c.fetcher.heat(c)
 	}
 	if out.Lossy || out.Fail != nil {
 		c.p.w.watch.alarm(c, out)

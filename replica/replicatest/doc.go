@@ -16,8 +16,9 @@
 // of the machines, of package replica, and of the functions that node shares. What it
 // has in place of goroutines, sockets and timers are events. A flush takes time, and
 // covers all that was written when it ends. A broker that is not a voter, or whose disk
-// was replaced, follows the voters as the quorum has it. Fetches
-// go in one lane: the cold one is package node's alone.
+// was replaced, follows the voters as the quorum has it. Fetches go in two lanes, by
+// the rules of package replica and those that node's fetcher keeps to; only the order of
+// goroutines that node has inside one broker is not here.
 //
 // # What is watched
 //
@@ -48,6 +49,8 @@
 //	I30 the quorum: one leader a term, the same entry at an index, everywhere
 //	I31 the metadata is the fold over its entries, from any image on
 //	I32 recovery gives what was flushed, or reports damage; again, it gives the same
+//	I33 of each key of a compacted topic the newest committed record is there, or its
+//	    absence, on every copy and for every reader
 //	I34 no request stays unanswered, no file open
 //
 // Operators reassign and think better of it, move leaders, add partitions, delete topics
@@ -57,8 +60,8 @@
 // to hold the front of its log may still have it. Nothing else is excused by it, and it
 // must have been asked for, where nobody who is complete could lead.
 //
-// Nobody compacts here (I33). A copy that is compacted would be compared by what is left
-// of it: see mirror.
+// A copy of a compacted topic is compared by what is left of it: see compacted.go.
+// Tombstones go soon, so that who was away for a moment must begin anew.
 //
 // # A seed that fails
 //

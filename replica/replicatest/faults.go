@@ -57,6 +57,7 @@ var breakages = []kind{
 		w.wipe(b)
 	}},
 	{"flip", 2, func(w *World, f Fault, b *broker) { w.flip(b, f) }},
+	{"rot", 2, func(w *World, f Fault, b *broker) { w.rot(b, f) }},
 	{"fail sync", 2, func(_ *World, f Fault, b *broker) {
 		b.disk.Inject(logtest.Fault{Op: logtest.Sync | logtest.SyncDir, Nth: 1 + int(f.size*6), Err: errDisk})
 	}},
@@ -283,15 +284,6 @@ func (w *World) wipe(b *broker) bool {
 	return true
 }
 
-// votersSuffice reports whether a majority of voters is left when one more is not.
-func (w *World) votersSuffice() bool {
-	left := 0
-	for _, id := range w.setup.voters {
-		left += b2i(w.broker(id).voter)
-	}
-	return left-1 > len(w.setup.voters)/2
-}
-
 // spareable reports whether for every partition another broker, who may be elected, has
 // all that is committed: then to lose this one's disk must lose nothing.
 func (w *World) spareable(b *broker) bool {
@@ -324,7 +316,7 @@ func (w *World) spareable(b *broker) bool {
 // flip changes a bit of a segment, on one broker at most.
 func (w *World) flip(b *broker, f Fault) {
 	for _, o := range w.brokers {
-		if o.flipped && o != b {
+		if (o.flipped || o.rotten) && o != b {
 			return
 		}
 	}

@@ -10,19 +10,36 @@ import (
 )
 
 // A fetcher fetches, from one leader, all the partitions that its process follows it
-// in: one fetch at a time, and acks beside it.
+// in: one hot fetch at a time, one cold one, and acks beside them. Its rules are those of
+// a node's fetcher.
 type fetcher struct {
 	p       *process
 	leader  partition.BrokerID
-	parts   []*copyOf
-	next    int
-	out     *call // under way
-	round   int   // of fetches; a later one makes what an earlier one planned void
-	backoff time.Duration
-	empty   int
+	members []*followed
+	hot     lane
+	cold    lane
+	next    int   // of the hot ones, to come first in the next fetch
+	last    int64 // the newest cold fetch that was answered; 0: the next begins anew
 	acks    []*copyOf
 	acking  bool
 	seq     int64
+}
+
+// A followed is a copy while it follows the leader in one epoch.
+type followed struct {
+	c      *copyOf
+	pace   replica.Pace
+	coming bool       // it is to change to the hot lane
+	cools  bool       // nothing but its pace keeps it hot
+	start  log.Offset // the leader's, as last told
+	kept   bool       // cold: the leader keeps it
+	asked  asked      // cold: when it was last named
+}
+
+// An asked is a copy's part of a request.
+type asked struct {
+	turn int // of the copy's requests for records: the answer to the newest counts
+	part replica.FetchPartition
 }
 
 const (
@@ -40,98 +57,80 @@ func (p *process) follow(c *copyOf, leader partition.BrokerID) {
 	}
 	if f == nil {
 		f = &fetcher{p: p, leader: leader}
+		f.hot.turn, f.cold.turn = f.turnHot, f.turnCold
 		p.fetchers = append(p.fetchers, f)
 	}
 	c.fetcher = f
-	f.parts = append(f.parts, c)
-	f.poke()
+	m := &followed{c: c}
+	m.pace.Enter(c.now(), replica.Hot)
+	f.members = append(f.members, m)
+	f.hot.parts = append(f.hot.parts, m)
+	f.poke(&f.hot)
 }
 
 func (f *fetcher) remove(c *copyOf) {
-	gone := func(o *copyOf) bool { return o == c }
-	f.parts = slices.DeleteFunc(f.parts, gone)
-	f.acks = slices.DeleteFunc(f.acks, gone)
-	f.poke()
-}
-
-// poke ends the fetch under way, so that the next one sees other partitions.
-func (f *fetcher) poke() {
-	if f.out != nil {
-		f.out.drop()
-		f.out = nil
+	m := f.member(c)
+	if m == nil {
+		return
 	}
-	f.again(0)
+	f.members = without(f.members, m)
+	f.acks = without(f.acks, c)
+	l, left := &f.hot, 0
+	if m.pace.Lane() == replica.Cold {
+		l, left = &f.cold, f.cooled()
+	}
+	l.parts = without(l.parts, m)
+	if left+len(l.parts) == 0 {
+		f.poke(l) // it has nothing to wait for
+	}
 }
 
-func (f *fetcher) again(after time.Duration) {
-	f.round++
-	round := f.round
-	f.p.w.at(after, f.p.b, disk, "fetch", func() {
-		if f.round == round {
-			f.fetch()
-		}
-	})
+func (f *fetcher) member(c *copyOf) *followed {
+	if i := slices.IndexFunc(f.members, func(m *followed) bool { return m.c == c }); i >= 0 {
+		return f.members[i]
+	}
+	return nil
 }
 
-// rest plans the next fetch after one that brought nothing.
-func (f *fetcher) rest() {
-	f.backoff = min(max(2*f.backoff, quick), 100*time.Millisecond)
-	f.again(f.backoff)
+func (f *fetcher) has(m *followed) bool { return slices.Contains(f.members, m) }
+
+// cooled counts the members of the cold lane.
+func (f *fetcher) cooled() (n int) {
+	for _, m := range f.members {
+		n += b2i(m.pace.Lane() == replica.Cold)
+	}
+	return n
 }
 
-// ask puts a request together from what copies want to be fetched now.
-func (f *fetcher) ask(parts []*copyOf, maxBytes int32) (replica.FetchRequest, []*copyOf) {
-	req := replica.FetchRequest{From: f.p.id, BrokerEpoch: f.p.epoch}
-	var asked []*copyOf
-	for _, c := range parts {
+func without[T comparable](list []T, gone T) []T {
+	return slices.DeleteFunc(list, func(o T) bool { return o == gone })
+}
+
+// ask puts a request together from what members want to be fetched now.
+func (f *fetcher) ask(members []*followed) (req replica.FetchRequest, named []*followed, parts []asked) {
+	var said []replica.FetchPartition
+	for _, m := range members {
+		c := m.c
+		m.cools = false
 		if c.follower == nil || c.state.Leader != f.leader {
 			continue
 		}
-		if part, ok := c.follower.Request(c.now(), maxBytes); ok {
-			asked = append(asked, c)
-			req.Partitions = append(req.Partitions, part)
+		if part, ok := c.follower.Request(c.now(), partitionBytes); ok {
+			c.asked++
+			m.cools = c.follower.MayCool(c.now()) && c.log.Start() >= m.start
+			named, parts = append(named, m), append(parts, asked{c.asked, part})
+			said = append(said, part)
 		}
 	}
-	if len(asked) > 0 {
-		f.seq++
-		req.Sequence = f.seq
-	}
-	return req, asked
+	req = f.number(said)
+	req.MaxWaitMs, req.MinBytes, req.MaxBytes = int32(fetchWait/time.Millisecond), 1, fetchBytes
+	return req, named, parts
 }
 
-func (f *fetcher) fetch() {
-	if len(f.parts) == 0 {
-		return
-	}
-	f.next = (f.next + 1) % len(f.parts)
-	parts := slices.Concat(f.parts[f.next:], f.parts[:f.next])
-	req, asked := f.ask(parts, partitionBytes)
-	if len(asked) == 0 || req.BrokerEpoch == 0 {
-		f.rest()
-		return
-	}
-	req.MaxWaitMs, req.MinBytes, req.MaxBytes = int32(fetchWait/time.Millisecond), 1, fetchBytes
-	if len(asked) < len(parts) {
-		req.MaxWaitMs = min(req.MaxWaitMs, 20)
-	}
-	begun, round := f.p.w.now, f.round
-	f.out = f.send(req, fetchWait+callTime, func(resp *fetchAnswer) {
-		f.out = nil
-		f.p.w.at(0, f.p.b, disk, "fetched", func() {
-			learned := resp != nil && f.take(req, asked, resp)
-			switch {
-			case f.p.dead || f.round != round:
-			case resp != nil && (learned || f.p.w.now-begun >= quick):
-				f.backoff, f.empty = 0, 0
-				f.again(0)
-			case resp != nil && f.empty == 0:
-				f.empty = 1
-				f.again(0)
-			default:
-				f.rest()
-			}
-		})
-	})
+// number makes a request the newest.
+func (f *fetcher) number(parts []replica.FetchPartition) replica.FetchRequest {
+	f.seq++
+	return replica.FetchRequest{From: f.p.id, BrokerEpoch: f.p.epoch, Sequence: f.seq, Partitions: parts}
 }
 
 // A fetchAnswer is a fetch response with its data.
@@ -140,46 +139,45 @@ type fetchAnswer struct {
 	data [][]byte
 }
 
+func (a *fetchAnswer) dataOf(i int) []byte {
+	if len(a.data) == 0 {
+		return nil
+	}
+	return a.data[i]
+}
+
 // send sends one fetch; done gets nil if nothing of use came back.
 func (f *fetcher) send(req replica.FetchRequest, limit time.Duration, done func(*fetchAnswer)) *call {
 	return f.p.w.call(f.p.b, f.leader, "serve", disk, limit, func(q *process, answer func(any)) {
 		q.serveFetch(req, func(a *fetchAnswer) { answer(a) })
 	}, func(v any, err error) {
 		a, ok := v.(*fetchAnswer)
-		if err != nil || !ok || a.resp.Code != partition.OK {
+		if err != nil || !ok || a.resp.Code != partition.OK || a.resp.Lost {
 			a = nil
 		}
 		done(a)
 	})
 }
 
-// take hands each follower its part of the answer. It reports whether that said
-// anything new.
-func (f *fetcher) take(req replica.FetchRequest, asked []*copyOf, got *fetchAnswer) (learned bool) {
-	for i, c := range asked {
-		a := got.resp.Partitions[i]
-		var data []byte
-		if len(got.data) > 0 {
-			data = got.data[i]
-		}
-		if a.Code == partition.OK && !a.Diverging && len(data) == 0 && a.HighWatermark == c.high && a.Start == c.log.Start() {
-			continue
-		}
-		learned = learned || a.Code == partition.OK
-		if c.follower == nil || f.p.dead {
-			continue
-		}
-		in := replica.Answered{Request: req.Partitions[i], Answer: a, Data: data, OwnEpoch: log.NoEpoch}
-		if a.Diverging {
-			in.OwnEpoch, in.OwnEnd, in.OwnKnown = c.log.EndOf(a.DivergingEpoch)
-		}
-		c.step(in)
-		c.settle()
-	}
-	return learned
+// news reports whether a copy has to be handed an answer.
+func (c *copyOf) news(a *replica.FetchAnswer, data []byte) bool {
+	return a.Code != partition.OK || a.Diverging || len(data) > 0 || a.HighWatermark != c.high || a.Start != c.log.Start()
 }
 
-// ack tells the leader, beside the fetch under way, how far c is flushed.
+// hand gives a copy the leader's answer.
+func (c *copyOf) hand(q asked, a replica.FetchAnswer, data []byte) {
+	if c.follower == nil || c.asked != q.turn || c.p.dead {
+		return
+	}
+	in := replica.Answered{Request: q.part, Answer: a, Data: data, OwnEpoch: log.NoEpoch}
+	if a.Diverging {
+		in.OwnEpoch, in.OwnEnd, in.OwnKnown = c.log.EndOf(a.DivergingEpoch)
+	}
+	c.step(in)
+	c.settle()
+}
+
+// ack tells the leader, beside the fetches under way, how far c is flushed.
 func (f *fetcher) ack(c *copyOf) {
 	if !slices.Contains(f.acks, c) {
 		f.acks = append(f.acks, c)
@@ -191,15 +189,33 @@ func (f *fetcher) ack(c *copyOf) {
 }
 
 func (f *fetcher) sendAcks() {
-	parts := f.acks
+	list := f.acks
 	f.acks = nil
-	if f.acking = len(parts) > 0; !f.acking {
+	if f.acking = len(list) > 0; !f.acking {
 		return
 	}
-	req, asked := f.ask(parts, 0)
-	if len(asked) == 0 || req.BrokerEpoch == 0 {
+	var named []*copyOf
+	var parts []replica.FetchPartition
+	for _, c := range list {
+		if c.follower == nil || c.state.Leader != f.leader {
+			continue
+		}
+		if part, ok := c.follower.Request(c.now(), 0); ok {
+			named, parts = append(named, c), append(parts, part)
+		}
+	}
+	req := f.number(parts)
+	if len(named) == 0 || req.BrokerEpoch == 0 {
 		f.sendAcks()
 		return
 	}
-	f.send(req, callTime, func(*fetchAnswer) { f.sendAcks() })
+	f.send(req, callTime, func(got *fetchAnswer) {
+		for i, c := range named {
+			// Where it did no good a fetch has to say the same.
+			if got == nil || got.resp.Partitions[i].Code != partition.OK || got.resp.Partitions[i].Diverging {
+				f.heat(c)
+			}
+		}
+		f.sendAcks()
+	})
 }

@@ -2,6 +2,7 @@ package replicatest
 
 import (
 	"fmt"
+	"time"
 
 	"github.com/cespare/xxhash/v2"
 
@@ -96,7 +97,8 @@ func (m *mirror) append(data []byte, end log.Offset) {
 	}
 }
 
-func (m *mirror) add(b log.Batch) {
+// addWhole takes a batch as it was written.
+func (m *mirror) addWhole(b log.Batch) {
 	w := m.b.w
 	k := batchMark{first: b.First(), next: b.Next(), epoch: b.Epoch(), sum: sumOf(b)}
 	n := len(m.marks)
@@ -157,6 +159,10 @@ type part struct {
 	leaders   map[log.Epoch]reign
 	sums      map[uint64]log.Offset // of committed batches
 	ops       map[uint64]*op
+	restsTo   time.Duration // clients do not write until then
+	busyTo    time.Duration // and do, from there until then
+	compacts  bool          // its topic leaves of each key the newest record
+	latest    map[string]log.Offset
 	dirty     bool
 	gone      bool // its topic has been deleted
 	replicas  []assignment

@@ -142,15 +142,12 @@ func (o *observer) registered(b partition.Broker, epoch partition.BrokerEpoch) {
 // the topic lets acknowledged ones be lost with the power; and so may one that an operator
 // has asked for, where nobody who is complete was there.
 func (o *observer) elected(id partition.ID, p *part, old, st *partition.State, active map[partition.BrokerID]bool) {
-	candidates := old.ISR
-	if len(candidates) == 0 {
-		candidates = old.ELR
-	}
+	candidates := candidatesOf(old)
 	m := o.w.broker(st.Leader).mirrors[id]
 	switch {
 	case m == nil:
 		return
-	case st.Recovering && !slices.Contains(candidates, st.Leader):
+	case unclean(old, st):
 		if !o.givenUp[id] {
 			o.w.fail("I2", "broker %d is elected for %s, incomplete as it may be, and nobody has asked for that", st.Leader, p.name)
 		}
@@ -168,6 +165,19 @@ func (o *observer) elected(id partition.ID, p *part, old, st *partition.State, a
 	p.since = st.Epoch
 	p.giveUp(min(to, p.hw))
 	m.lineage = p.lineage
+}
+
+// unclean reports whether a leader was elected that nobody knows to be complete.
+func unclean(old, st *partition.State) bool {
+	return st.Recovering && st.Leader != partition.NoBroker && st.Leader != old.Leader && !slices.Contains(candidatesOf(old), st.Leader)
+}
+
+// candidatesOf are those who may be elected.
+func candidatesOf(st *partition.State) []partition.BrokerID {
+	if len(st.ISR) == 0 {
+		return st.ELR
+	}
+	return st.ISR
 }
 
 // active is who may lead, as the table has it.
@@ -210,6 +220,9 @@ func (p *part) giveUp(to log.Offset) {
 		delete(p.sums, p.committed[n].sum)
 		p.committed = p.committed[:n]
 	}
+	if p.compacts {
+		p.rebuild()
+	}
 	p.hw, p.acked, p.read = to, min(p.acked, to), min(p.read, to)
 	for _, b := range p.w.brokers {
 		for _, m := range b.mirrors {
@@ -234,7 +247,8 @@ func (o *observer) part(id partition.ID) *part {
 		topic, _ := o.table.TopicByID(id.Topic)
 		p = &part{
 			w: o.w, name: topic.Config.Name + "/" + string(rune('0'+id.Partition)), synced: topic.Config.Durability == partition.Synced,
-			chains: make(map[chainKey]batchMark), leaders: make(map[log.Epoch]reign),
+			compacts: topic.Config.Compact,
+			chains:   make(map[chainKey]batchMark), leaders: make(map[log.Epoch]reign),
 			sums: make(map[uint64]log.Offset), ops: make(map[uint64]*op),
 		}
 		o.parts[id] = p
@@ -300,14 +314,14 @@ func (o *observer) touch(c *copyOf) {
 
 // failed sees a process go offline: it may only for what was done to its disk.
 func (o *observer) failed(b *broker, err error) {
-	if !injected(err) && !b.flipped {
+	if !injected(err) && !b.flipped && !(b.rotten && errors.Is(err, quorum.ErrCorrupt)) {
 		o.w.fail("disk", "broker %d goes offline for no fault of its disk: %v", b.id, err)
 	}
 }
 
 // bootFailed sees a process not come up.
 func (o *observer) bootFailed(b *broker, err error) {
-	if !injected(err) && !b.flipped {
+	if !injected(err) && !b.flipped && !(b.rotten && errors.Is(err, quorum.ErrCorrupt)) {
 		o.w.fail("I32", "broker %d does not start: %v", b.id, err)
 	}
 }

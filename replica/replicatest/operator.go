@@ -30,7 +30,7 @@ var wishes = []kind{
 	}},
 	{"delete", 1, func(w *World, f Fault, _ *broker) {
 		if topic, ok := w.topic(f); ok {
-			w.replace(topic, f)
+			w.recreate(topic, f)
 		}
 	}},
 	{"alter", 4, func(w *World, f Fault, _ *broker) {
@@ -104,8 +104,8 @@ func (w *World) reassign(f Fault) {
 	}
 }
 
-// replace deletes a topic, and mostly makes another of its name at once.
-func (w *World) replace(topic partition.Topic, f Fault) {
+// recreate deletes a topic, and mostly makes another of its name at once.
+func (w *World) recreate(topic partition.Topic, f Fault) {
 	again := f.size < 0.7
 	w.ask(control.DeleteTopic{DeleteTopicRequest: partition.DeleteTopicRequest{Topic: topic.ID}}, tries, func(done bool) {
 		if done && again && !w.calm {
@@ -140,7 +140,7 @@ func (w *World) sound(id partition.ID) bool {
 		b := w.broker(r)
 		m := b.mirrors[id]
 		at, _ := w.watch.table.Broker(r)
-		if m == nil || m.lost || m.flipped || m.damaged || b.p == nil || at.Epoch != b.p.epoch {
+		if m == nil || m.lost || m.flipped || m.damaged || b.rotten || b.p == nil || at.Epoch != b.p.epoch {
 			return false
 		}
 	}

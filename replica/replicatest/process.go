@@ -54,6 +54,7 @@ type process struct {
 	gone     map[partition.ID]bool   // copies that a committed record has taken away
 	dirs     map[string]partition.ID // the partitions' directories
 	fetchers []*fetcher
+	cold     map[partition.BrokerID]*coldSet // of its followers
 	pending  map[partition.ID]bool
 	rolesDue bool
 	late     bool // some copy could not be made for want of room
@@ -78,7 +79,7 @@ func openProcess(b *broker) (*process, error) {
 		w: w, b: b, id: b.id, fs: space{b.disk, b},
 		incarnation: uuid(w.rng), table: partition.NewTable(), replies: make(map[uint64]func(any)),
 		found: make(map[partition.ID]*found), pending: make(map[partition.ID]bool),
-		gone: make(map[partition.ID]bool), dirs: make(map[string]partition.ID),
+		gone: make(map[partition.ID]bool), dirs: make(map[string]partition.ID), cold: make(map[partition.BrokerID]*coldSet),
 	}
 	if _, err := log.LockDir(p.fs, dataDir); err != nil {
 		return nil, err
@@ -102,11 +103,14 @@ func openProcess(b *broker) (*process, error) {
 		return nil, err
 	}
 	p.engine, err = quorum.OpenEngine(quorum.Config{
-		Self: p.id, Addr: addr(p.id), Directory: p.directory, Dir: filepath.Join(dataDir, "quorum"), FS: p.fs, Voters: w.voters(),
+		Self: p.id, Addr: addr(p.id), Directory: p.directory, Dir: quorumDir, FS: p.fs, Voters: w.voters(),
 		Tick: tick, ElectionTicks: electionTicks, SnapshotBytes: w.setup.snapshots, KeepEntries: keepEntries,
 	}, p)
 	return p, err
 }
+
+// quorumDir is where a voter keeps what it promises.
+var quorumDir = filepath.Join(dataDir, "quorum")
 
 // reserve is what is left free on a full disk.
 const reserve = 32 << 10

@@ -22,9 +22,10 @@ func (p *part) assignedTo(b partition.BrokerID) bool {
 }
 
 // reassigned holds a change of replicas against what it may take away: no reassignment
-// leaves fewer complete copies than MinISR, or than there were (I13).
+// leaves fewer complete copies than MinISR, or than there were (I13). An unclean election
+// may end one with it: what is lost then is what that gives up.
 func (o *observer) reassigned(id partition.ID, p *part, old, st *partition.State) {
-	if slices.Equal(old.Replicas, st.Replicas) {
+	if slices.Equal(old.Replicas, st.Replicas) || unclean(old, st) {
 		return
 	}
 	before, after := o.complete(old.Replicas, id, p), o.complete(st.Replicas, id, p)

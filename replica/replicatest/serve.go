@@ -1,7 +1,6 @@
 package replicatest
 
 import (
-	"slices"
 	"time"
 
 	"github.com/samsalog/samsa/log"
@@ -16,6 +15,13 @@ func (p *process) serveFetch(req replica.FetchRequest, answer func(*fetchAnswer)
 		answer(&fetchAnswer{resp: replica.FetchResponse{Code: partition.StaleBroker}})
 		return
 	}
+	var k *coldSet
+	if req.Cold {
+		if k = p.nextCold(req); k == nil {
+			answer(lostFetch())
+			return
+		}
+	}
 	// It waits, for a moment, for the roles that the follower has heard of before.
 	p.await(newsPatience, func(last bool) bool {
 		for _, part := range req.Partitions {
@@ -23,13 +29,19 @@ func (p *process) serveFetch(req replica.FetchRequest, answer func(*fetchAnswer)
 				return false
 			}
 		}
-		p.w.at(0, p.b, disk, "fetches", func() { p.fetches(req, answer) })
+		p.w.at(0, p.b, disk, "fetches", func() {
+			if k != nil {
+				p.serveCold(k, req, answer)
+				return
+			}
+			p.fetches(req, answer)
+		})
 		return true
 	})
 }
 
 func (p *process) fetches(req replica.FetchRequest, answer func(*fetchAnswer)) {
-	s := &serving{p: p, follower: req.From, budget: int(req.MaxBytes), least: int(req.MinBytes), limit: time.Duration(req.MaxWaitMs) * time.Millisecond}
+	s := &serving{p: p, follower: req.From, number: numberOf(req), budget: int(req.MaxBytes), least: int(req.MinBytes), limit: time.Duration(req.MaxWaitMs) * time.Millisecond}
 	s.answer = func() { answer(s.fetchAnswer()) }
 	ackOnly := true
 	for _, part := range req.Partitions {
@@ -71,6 +83,9 @@ func (p *process) fetched(req replica.FetchRequest, part replica.FetchPartition)
 			p.w.watch.compared(c, req.From)
 		}
 		s.read, s.stale, s.news = v.Read && part.MaxBytes > 0, v.Stale, v.News
+		if part.MaxBytes != 0 && (v.Read || v.Diverging) {
+			c.unparkOlder(req.From, numberOf(req))
+		}
 	}
 	return s
 }
@@ -95,6 +110,7 @@ func (s *served) settled() bool {
 type serving struct {
 	p        *process
 	follower partition.BrokerID // NoBroker: a reader
+	number   number             // a follower's
 	parts    []served
 	budget   int
 	least    int
@@ -199,21 +215,6 @@ func (s *serving) refresh(p *served) bool {
 	return moved && s.follower != partition.NoBroker
 }
 
-// A parked entry is one request that waits at one partition.
-type parked struct {
-	s         *serving
-	c         *copyOf
-	epoch     log.Epoch
-	high, end log.Offset
-}
-
-func (p *parked) ripe() bool {
-	if r := p.c.role; !r.leads || r.epoch != p.epoch {
-		return true
-	}
-	return p.c.high > p.high || p.s.follower != partition.NoBroker && p.c.log.End() > p.end
-}
-
 func (s *serving) park() {
 	s.unpark()
 	for i := range s.parts {
@@ -221,37 +222,22 @@ func (s *serving) park() {
 		if p.c == nil || p.settled() || !p.read {
 			continue
 		}
-		e := &parked{s: s, c: p.c, epoch: p.epoch, high: p.answer.HighWatermark, end: p.answer.End}
+		e := &parked{s: s, follower: s.follower, number: s.number, c: p.c, epoch: p.epoch, high: p.answer.HighWatermark, end: p.answer.End}
 		if s.follower == partition.NoBroker {
 			e.high = max(e.high, p.from)
 		} else {
 			e.end = max(e.end, p.from)
-			// A follower has one entry at a partition: a newer one takes the older one's place.
-			p.c.parked = slices.DeleteFunc(p.c.parked, func(q *parked) bool { return q.s.follower == s.follower })
 		}
-		p.c.parked = append(p.c.parked, e)
 		s.entries = append(s.entries, e)
-		if e.ripe() {
-			s.ring()
-		}
+		p.c.park(e)
 	}
 }
 
 func (s *serving) unpark() {
 	for _, e := range s.entries {
-		e.c.parked = slices.DeleteFunc(e.c.parked, func(q *parked) bool { return q == e })
+		e.c.unpark(e)
 	}
 	s.entries = nil
-}
-
-func (c *copyOf) wakeParked() {
-	c.parked = slices.DeleteFunc(c.parked, func(p *parked) bool {
-		ripe := p.ripe()
-		if ripe {
-			p.s.ring()
-		}
-		return ripe
-	})
 }
 
 func (s *serving) fetchAnswer() *fetchAnswer {

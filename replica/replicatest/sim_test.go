@@ -37,6 +37,11 @@ var onceFailed = []struct {
 	{116, 15000, "a copy that was acknowledged from the page cache, and lost with the power"},
 	{1601, 15000, "a MinISR that needs a copy which is damaged for good"},
 	{1906, 15000, "a disk that was replaced twice after it had held what was acknowledged"},
+	{18, 5000, "a flipped bit in front of a log's start, in a segment that holds that too"},
+	{43, 15000, "an unclean election that ended a reassignment, to the one who was elected"},
+	{116, 5000, "what is left of several batches, in the middle of which a log starts"},
+	{147, 5000, "a reassignment to a disk that had been replaced, before anybody could know"},
+	{1330, 5000, "a MinISR of 1, asked for when a disk had broken that was then the only one"},
 	{201524, 20000, "a replica behind the log's start whose metadata says that it is complete"},
 }
 
@@ -112,6 +117,8 @@ func (c *Counts) add(o Counts) {
 	c.Wishes += o.Wishes
 	c.Removed += o.Removed
 	c.Unclean += o.Unclean
+	c.Cold += o.Cold
+	c.Compacted += o.Compacted
 }
 
 // report tells how a seed failed: which faults it took, and the end of its trace.

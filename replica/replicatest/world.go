@@ -36,7 +36,7 @@ type Result struct {
 
 // Counts says how much there was to see.
 type Counts struct {
-	Acked, Refused, Unknown, Read, Epochs, Crashes, Committed, Wishes, Removed, Unclean int
+	Acked, Refused, Unknown, Read, Epochs, Crashes, Committed, Wishes, Removed, Unclean, Cold, Compacted int
 }
 
 // A World is one cluster, its clients, its faults, and who watches.
@@ -70,6 +70,7 @@ type setup struct {
 	voters []partition.BrokerID
 	topics []partition.TopicConfig
 
+	lulls     bool  // partitions rest now and then
 	snapshots int64 // bytes of the quorum's entries from one snapshot to the next; 0: there is none
 }
 
@@ -162,7 +163,9 @@ func drawSetup(rng *rand.Rand, n int) setup {
 	s.topics = append(s.topics, first)
 	if rng.IntN(2) == 0 {
 		second := partition.TopicConfig{Name: "stops", Partitions: 1, SegmentBytes: 4 << 10}
-		switch rng.IntN(4) {
+		switch rng.IntN(5) {
+		case 4:
+			second.Replicas, second.MinISR, second.Compact, second.SegmentBytes = 3, 2, true, 1<<10
 		case 0:
 			second.Replicas, second.MinISR, second.Durability = 3, 2, partition.Replicated
 		case 1:
@@ -174,6 +177,7 @@ func drawSetup(rng *rand.Rand, n int) setup {
 		}
 		s.topics = append(s.topics, second)
 	}
+	s.lulls = rng.IntN(2) == 0
 	if rng.IntN(2) == 0 {
 		s.snapshots = int64(1 << (10 + rng.IntN(4)))
 	}

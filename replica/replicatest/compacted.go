@@ -1,0 +1,215 @@
+package replicatest
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/cespare/xxhash/v2"
+
+	"github.com/samsalog/samsa/log"
+	"github.com/samsalog/samsa/replica"
+)
+
+// A copy that is compacted lacks records that others hold. So that it can be held against
+// them, its mirror keeps each batch as it was written; what is left of it is looked at
+// whenever it is read (I33). Below the high watermark alone is anything taken out.
+
+// A recordMark is what the observer keeps of a record of a compacted topic.
+type recordMark struct {
+	key     string
+	sum     uint64
+	removes bool // it is a tombstone
+}
+
+// tombstoneAge is how long a tombstone stays: so short that who was away comes too late.
+const tombstoneAge = 300 * time.Millisecond
+
+// marksOf returns what is to be kept of the records of a batch.
+func marksOf(b log.Batch) (list []recordMark) {
+	for r, err := range b.Records() {
+		if err != nil {
+			return nil
+		}
+		list = append(list, recordMark{string(r.Key), xxhash.Sum64(r.Value), r.Value == nil})
+	}
+	return list
+}
+
+// supersede notes the records of a batch that is committed now.
+func (p *part) supersede(k batchMark) {
+	if p.latest == nil {
+		p.latest = make(map[string]log.Offset)
+	}
+	for i, r := range p.recordsOf(k) {
+		p.latest[r.key] = k.first + log.Offset(i)
+	}
+}
+
+func (p *part) recordsOf(k batchMark) []recordMark {
+	if op := p.ops[k.sum]; op != nil {
+		return op.records
+	}
+	return nil
+}
+
+// rebuild makes the newest record of each key anew, after some were given up.
+func (p *part) rebuild() {
+	p.latest = nil
+	for _, k := range p.committed {
+		p.supersede(k)
+	}
+}
+
+// whole returns the committed batches that a batch may be what is left of, and whether
+// that is so: each record that is there is the one that was written, and each that is not
+// has been superseded, or was a tombstone.
+func (p *part) whole(b log.Batch) ([]batchMark, error) {
+	from := p.find(b.First())
+	if from < 0 {
+		return nil, fmt.Errorf("no batch of offset %d is committed", b.First())
+	}
+	to := from
+	for to < len(p.committed) && p.committed[to].next < b.Next() {
+		to++
+	}
+	if to == len(p.committed) || p.committed[to].next != b.Next() {
+		return nil, fmt.Errorf("no committed batch ends at %d", b.Next())
+	}
+	left := make(map[log.Offset]recordMark)
+	marks := marksOf(b)
+	i := 0
+	for r, err := range b.Records() {
+		if err != nil {
+			return nil, err
+		}
+		left[r.Offset] = marks[i]
+		i++
+	}
+	list := p.committed[from : to+1]
+	for _, k := range list {
+		for n, r := range p.recordsOf(k) {
+			at := k.first + log.Offset(n)
+			is, there := left[at]
+			switch {
+			case there && is != r:
+				return nil, fmt.Errorf("offset %d is another record than is committed", at)
+			case !there && !r.removes && p.latest[r.key] <= at:
+				return nil, fmt.Errorf("offset %d, the newest of key %s, is missing", at, r.key)
+			}
+			delete(left, at)
+		}
+	}
+	if len(left) > 0 {
+		return nil, fmt.Errorf("there are records that are not committed: %v", left)
+	}
+	return list, nil
+}
+
+// is reports whether a committed batch is this one, as it was written.
+func (k *batchMark) is(b log.Batch) bool {
+	return k.first == b.First() && k.next == b.Next() && k.epoch == b.Epoch() && k.sum == sumOf(b)
+}
+
+// add takes a batch that the log has got: of a compacted topic it may be what is left of
+// several.
+func (m *mirror) add(b log.Batch) {
+	p := m.part
+	if !p.compacts || p.ops[sumOf(b)] != nil {
+		m.addWhole(b)
+		return
+	}
+	list, err := p.whole(b)
+	switch front := len(m.marks) == 0 && b.First() < m.start && m.start < b.Next(); {
+	case err != nil:
+		p.w.fail("I33", "broker %d: %s has [%d, %d): %v", m.b.id, p.name, b.First(), b.Next(), err)
+	case b.First() != m.end() && !front:
+		p.w.fail("I5", "broker %d: batch of offset %d behind %d in %s", m.b.id, b.First(), m.end(), p.name)
+	default:
+		for _, k := range list {
+			if k.next > m.start {
+				m.marks = append(m.marks, k)
+			}
+		}
+	}
+}
+
+// compact leaves of each key of a copy the newest record.
+func (c *copyOf) compact() {
+	cfg := log.CompactConfig{
+		UpTo: c.high, TombstoneAge: tombstoneAge, MinDirty: 0.1,
+		Throttle: func(context.Context, int) error { return nil },
+	}
+	done, err := c.log.Compact(context.Background(), c.now(), cfg)
+	if err != nil && (errors.Is(err, log.ErrFailed) || c.p.down(err)) {
+		c.p.trouble(err)
+		return
+	}
+	if done.Ran {
+		c.p.w.note("compacted", c.p.id, done.RecordsIn, done.RecordsOut)
+		c.p.w.watch.counts.Compacted += int(done.RecordsIn - done.RecordsOut)
+		c.step(replica.Started{Start: c.log.Start(), Removed: c.log.RemovedBelow()})
+		c.p.w.watch.compacted(c)
+		c.settle()
+	}
+}
+
+// compacted reads a copy whole: of each key the newest committed record below its high
+// watermark is there, or its absence (I33).
+func (o *observer) compacted(c *copyOf) {
+	m := c.mirror
+	p := m.part
+	if m.flipped || p.gone || m.lineage != p.lineage || !p.compacts {
+		return
+	}
+	state := make(map[string]recordMark)
+	for at := c.log.Start(); at < c.log.End(); {
+		data, err := c.log.Read(at, c.log.End(), 64<<10)
+		if err != nil || len(data) == 0 {
+			if err != nil && !injected(err) {
+				o.w.fail("I33", "broker %d: %s cannot be read at %d: %v", c.p.id, p.name, at, err)
+			}
+			return
+		}
+		for len(data) > 0 {
+			var b log.Batch
+			if b, data, err = log.SplitBatch(data); err != nil {
+				o.w.fail("I33", "broker %d: %s at %d: %v", c.p.id, p.name, at, err)
+				return
+			}
+			at = b.Next()
+			if b.Next() > c.high {
+				continue
+			}
+			for _, r := range marksOf(b) {
+				state[r.key] = r
+			}
+		}
+	}
+	want := make(map[string]recordMark)
+	for _, k := range p.committed {
+		if k.next <= c.high && k.first >= c.log.Start() {
+			for _, r := range p.recordsOf(k) {
+				want[r.key] = r
+			}
+		}
+	}
+	for _, key := range keysOf(want, state) {
+		if is, should := state[key], want[key]; is != should && !(should.removes && is == recordMark{}) {
+			o.w.fail("I33", "broker %d: %s up to %d has key %s as %+v; committed is %+v", c.p.id, p.name, c.high, key, is, should)
+			return
+		}
+	}
+}
+
+func keysOf(maps ...map[string]recordMark) (keys []string) {
+	for _, m := range maps {
+		for key := range m {
+			keys = append(keys, key)
+		}
+	}
+	slices.Sort(keys)
+	return slices.Compact(keys)
+}
