@@ -109,7 +109,7 @@ func (w *World) recreate(topic partition.Topic, f Fault) {
 	again := f.size < 0.7
 	w.ask(control.DeleteTopic{DeleteTopicRequest: partition.DeleteTopicRequest{Topic: topic.ID}}, tries, func(done bool) {
 		if done && again && !w.calm {
-			w.wish(control.CreateTopic{Config: topic.Config, Topic: uuid(w.rng)})
+			w.wish(control.CreateTopic{Config: topic.Config})
 		}
 	})
 }
@@ -194,6 +194,10 @@ func (w *World) ask(in control.Input, left int, done func(bool)) {
 		return
 	}
 	seen := to.p.table.Offset()
+	if c, ok := in.(control.CreateTopic); ok {
+		c.Topic = uuid(w.rng) // each time another, as a broker does
+		in = c
+	}
 	w.call(nil, to.id, "wish", awake, 5*callTime, func(q *process, answer func(any)) {
 		q.ask(func(token uint64) control.Input { return addressed(in, token, seen) }, answer)
 	}, func(v any, err error) {

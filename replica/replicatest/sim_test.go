@@ -41,6 +41,9 @@ var onceFailed = []struct {
 	{43, 15000, "an unclean election that ended a reassignment, to the one who was elected"},
 	{116, 5000, "what is left of several batches, in the middle of which a log starts"},
 	{147, 5000, "a reassignment to a disk that had been replaced, before anybody could know"},
+	{197, 5000, "a follower that ended within a filler of its leader"},
+	{237, 15000, "a copy that has not got yet what has superseded its records elsewhere"},
+	{278, 5000, "a voter whose record of what is flushed had never reached the disk, and a flipped bit"},
 	{1330, 5000, "a MinISR of 1, asked for when a disk had broken that was then the only one"},
 	{201524, 20000, "a replica behind the log's start whose metadata says that it is complete"},
 }
