@@ -63,6 +63,9 @@
 // A copy of a compacted topic is compared by what is left of it: see compacted.go.
 // Tombstones go soon, so that who was away for a moment must begin anew.
 //
+// Faults strike at times that are drawn, or wait for a moment in the middle of a step: a
+// follower about to join the ISR, a log about to be cut. See moment.go.
+//
 // # A seed that fails
 //
 // It is told with the end of its trace and with the faults that it takes: [Shrink] plays

@@ -8,6 +8,7 @@ import (
 	"github.com/samsalog/samsa/log"
 	"github.com/samsalog/samsa/partition"
 	"github.com/samsalog/samsa/replica"
+	"github.com/samsalog/samsa/replica/node"
 )
 
 // ledByOne is a partition whose leader, broker 1, is in epoch 2.
@@ -123,4 +124,17 @@ func refusesOldMembers() bool {
 	t.Apply(13, []partition.Record{partition.ChangePartition{ID: id, State: next, Members: members[1:]}})
 	st, _ = t.Partition(id)
 	return len(st.ISR) == 1
+}
+
+// newCopiesKeepQuiet: the word of a copy that was made anew, and has not been in the ISR
+// since, does not count where logs are compared.
+func newCopiesKeepQuiet() bool {
+	l, _, err := log.Open(log.NewMemFS(), "copy", log.Config{})
+	if err != nil {
+		return false
+	}
+	id := partition.ID{Topic: partition.UUID{1}}
+	p := &process{table: partition.NewTable(), found: map[partition.ID]*found{id: {label: node.Label{ID: id, Behind: true}, log: l}}}
+	end, ok := p.logEnd(id)
+	return ok && end.Damaged && l.Close() == nil
 }

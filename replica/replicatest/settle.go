@@ -126,7 +126,9 @@ func (w *World) converged() string {
 	}
 	for _, b := range w.brokers {
 		for _, id := range sortedKeys(b.mirrors) {
-			if m := b.mirrors[id]; !m.damaged && !m.flipped && !m.part.assignedTo(b.id) {
+			// One that was never flushed may have gone with the power.
+			there := b.p.copy(id) != nil || b.p.found[id] != nil
+			if m := b.mirrors[id]; there && !m.damaged && !m.flipped && !m.part.assignedTo(b.id) {
 				return fmt.Sprintf("broker %d keeps a copy of %s, which is not its any more", b.id, m.part.name)
 			}
 		}
