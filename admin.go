@@ -50,7 +50,8 @@ func (c *Client) AddPartitions(ctx context.Context, topic string, total int) err
 }
 
 // AlterTopic changes the configuration of the topic that cfg names: MinISR,
-// Retention, RetentionBytes, and Compact, which can be switched on and not off. Zero
+// Retention, RetentionBytes, and Compact, which can be switched on and not off: false
+// leaves it as it is, and to be rid of it one copies what is kept to another topic. Zero
 // fields stay as they are. Others may be given if they are what the topic has
 // already; otherwise the error matches [ErrInvalidTopic] and says what to do instead.
 // MinISR is not raised above the replicas that are in sync now: the error matches

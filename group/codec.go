@@ -7,6 +7,7 @@ import (
 
 	"github.com/samsalog/samsa/log"
 	"github.com/samsalog/samsa/offsets"
+	"github.com/samsalog/samsa/partition"
 	"github.com/samsalog/samsa/transport/wire"
 )
 
@@ -97,7 +98,7 @@ func EncodeRecord(group string, rec Record) (key, value []byte) {
 			return key, nil
 		}
 		w.Int16(valueVersion)
-		encodeIDs(w, rec.Partitions)
+		partition.EncodeIDs(w, rec.Partitions)
 	case CurrentRecord:
 		key = encodeKey(kindCurrent, group, rec.Member)
 		if rec.Gone {
@@ -176,7 +177,7 @@ func decodeValue(r *wire.Reader, kind int16, member string) Record {
 	case kindEpoch:
 		return EpochRecord{Epoch: GroupEpoch(r.Int32()), Changed: r.Int64()}
 	case kindTopics:
-		return TopicsRecord{Topics: list(r, maxTopics, 21, func() Topic {
+		return TopicsRecord{Topics: wire.List(r, maxTopics, 21, func() Topic {
 			return Topic{Name: r.String(maxName), ID: r.ID(), Partitions: int(r.Int32())}
 		})}
 	case kindMember:
@@ -187,7 +188,7 @@ func decodeValue(r *wire.Reader, kind int16, member string) Record {
 	case kindTargetEpoch:
 		return TargetEpochRecord{Epoch: GroupEpoch(r.Int32())}
 	case kindTarget:
-		return TargetRecord{Member: member, Partitions: decodeIDs(r)}
+		return TargetRecord{Member: member, Partitions: partition.DecodeIDs(r, maxList)}
 	default:
 		return CurrentRecord{
 			Member: member, Version: Version(r.Int64()), Epoch: MemberEpoch(r.Int32()), Previous: MemberEpoch(r.Int32()),
@@ -256,13 +257,13 @@ func cutString(b []byte) (s string, rest []byte, ok bool) {
 func encodeGiven(w *wire.Writer, all []Given) {
 	w.Count(len(all))
 	for _, g := range all {
-		encodeID(w, g.ID)
+		g.ID.Encode(w)
 		w.Int32(int32(g.Epoch))
 	}
 }
 
 func decodeGiven(r *wire.Reader) []Given {
-	return list(r, maxList, 24, func() Given {
-		return Given{ID: decodeID(r), Epoch: MemberEpoch(r.Int32())}
+	return wire.List(r, maxList, 24, func() Given {
+		return Given{ID: partition.DecodeID(r), Epoch: MemberEpoch(r.Int32())}
 	})
 }

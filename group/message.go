@@ -123,7 +123,7 @@ func (m *HeartbeatRequest) Encode(w *wire.Writer) {
 	w.Int64(m.Sequence)
 	w.Int64(int64(m.Version))
 	w.Bool(m.Owned != nil)
-	encodeIDs(w, m.Owned)
+	partition.EncodeIDs(w, m.Owned)
 	w.Bool(m.Topics != nil)
 	encodeStrings(w, m.Topics)
 	w.Int32(m.SessionMs)
@@ -144,7 +144,7 @@ func DecodeHeartbeatRequest(b []byte) (HeartbeatRequest, error) {
 		Sequence: r.Int64(),
 		Version:  Version(r.Int64()),
 	}
-	m.Owned = optional(r.Bool(), decodeIDs(r))
+	m.Owned = optional(r.Bool(), partition.DecodeIDs(r, maxList))
 	m.Topics = optional(r.Bool(), decodeStrings(r, maxTopics))
 	m.SessionMs = r.Int32()
 	m.RebalanceMs = r.Int32()
@@ -165,7 +165,7 @@ func (m *HeartbeatResponse) Encode(w *wire.Writer) {
 	w.Bool(m.Assignment != nil)
 	if m.Assignment != nil {
 		w.Int64(int64(m.Assignment.Version))
-		encodeIDs(w, m.Assignment.Partitions)
+		partition.EncodeIDs(w, m.Assignment.Partitions)
 	}
 }
 
@@ -180,7 +180,7 @@ func DecodeHeartbeatResponse(b []byte) (HeartbeatResponse, error) {
 		RebalanceMs: r.Int32(),
 	}
 	if r.Bool() {
-		m.Assignment = &Assignment{Version: Version(r.Int64()), Partitions: decodeIDs(r)}
+		m.Assignment = &Assignment{Version: Version(r.Int64()), Partitions: partition.DecodeIDs(r, maxList)}
 	}
 	return m, r.Done()
 }
@@ -220,8 +220,8 @@ func DecodeDescribeResponse(b []byte) (DescribeResponse, error) {
 	m.Info.Status = Status(r.Uint8())
 	m.Info.Epoch = GroupEpoch(r.Int32())
 	m.Info.AssignmentEpoch = GroupEpoch(r.Int32())
-	m.Info.Members = list(r, maxMembers, 12, func() MemberInfo { return decodeMember(r) })
-	m.Info.Commits = list(r, maxList, 42, func() offsets.FetchAnswer { return offsets.ReadFetchAnswer(r) })
+	m.Info.Members = wire.List(r, maxMembers, 12, func() MemberInfo { return decodeMember(r) })
+	m.Info.Commits = wire.List(r, maxList, 42, func() offsets.FetchAnswer { return offsets.ReadFetchAnswer(r) })
 	return m, r.Done()
 }
 
@@ -232,9 +232,9 @@ func encodeMember(w *wire.Writer, m *MemberInfo) {
 	w.Int32(int32(m.Epoch))
 	w.Uint8(uint8(m.State))
 	encodeStrings(w, m.Topics)
-	encodeIDs(w, m.Assigned)
-	encodeIDs(w, m.Revoking)
-	encodeIDs(w, m.Target)
+	partition.EncodeIDs(w, m.Assigned)
+	partition.EncodeIDs(w, m.Revoking)
+	partition.EncodeIDs(w, m.Target)
 }
 
 func decodeMember(r *wire.Reader) MemberInfo {
@@ -245,9 +245,9 @@ func decodeMember(r *wire.Reader) MemberInfo {
 		Epoch:    MemberEpoch(r.Int32()),
 		State:    State(r.Uint8()),
 		Topics:   decodeStrings(r, maxTopics),
-		Assigned: decodeIDs(r),
-		Revoking: decodeIDs(r),
-		Target:   decodeIDs(r),
+		Assigned: partition.DecodeIDs(r, maxList),
+		Revoking: partition.DecodeIDs(r, maxList),
+		Target:   partition.DecodeIDs(r, maxList),
 	}
 }
 

@@ -346,14 +346,6 @@ func (s *Service) step(t *term, name string, c *Coordinator, in Input) {
 	}
 }
 
-// begin opens a term: members get their full time, and what the topics are may be
-// news to groups.
-func (s *Service) begin(t *term) {
-	s.term = t
-	s.each(t, func(*Coordinator) Input { return Loaded{} })
-	s.each(t, func(c *Coordinator) Input { return Changed{Topics: s.look(c.Names(nil))} })
-}
-
 // ring ticks the groups that are due, and says when the next will be.
 func (s *Service) ring(t *term) time.Time {
 	for now := time.Now(); ; {
@@ -367,41 +359,12 @@ func (s *Service) ring(t *term) time.Time {
 	}
 }
 
-// each steps all groups, in rising order.
-func (s *Service) each(t *term, in func(*Coordinator) Input) {
-	for _, name := range slices.Sorted(maps.Keys(t.groups)) {
-		c := t.groups[name]
-		s.step(t, name, c, in(c))
-	}
-}
-
 // answer hands an answer to who waits for it. It rests on all that has been appended.
 func (s *Service) answer(t *term, token uint64, response any) {
 	if done := s.waiting[token]; done != nil {
 		delete(s.waiting, token)
 		done <- answer{response: response, term: t, end: t.last}
 	}
-}
-
-func (s *Service) forget(token uint64) {
-	if s.waiting[token] == nil {
-		return
-	}
-	delete(s.waiting, token)
-	if t := s.term; t != nil {
-		s.each(t, func(*Coordinator) Input { return Forget{Token: token} })
-	}
-}
-
-// look asks for the topics of those names that there are.
-func (s *Service) look(names []string) []Topic {
-	topics := make([]Topic, 0, len(names))
-	for _, name := range names {
-		if id, n, ok := s.topics.Topic(name); ok {
-			topics = append(topics, Topic{Name: name, ID: id, Partitions: n})
-		}
-	}
-	return topics
 }
 
 // drop ends a term. Who waits is told that this is not the coordinator; perhaps it
@@ -427,14 +390,4 @@ func (s *Service) wake() {
 	case s.wakes <- struct{}{}:
 	default:
 	}
-}
-
-// group returns a group's coordinator, or nil; made if asked for.
-func (t *term) group(cfg Config, name string, make bool) *Coordinator {
-	c := t.groups[name]
-	if c == nil && make {
-		c = NewCoordinator(name, cfg)
-		t.groups[name] = c
-	}
-	return c
 }

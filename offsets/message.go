@@ -75,7 +75,7 @@ func (m *CommitRequest) Encode(w *wire.Writer) {
 	w.Count(len(m.Partitions))
 	for i := range m.Partitions {
 		p := &m.Partitions[i]
-		encodeID(w, p.ID)
+		p.ID.Encode(w)
 		w.Int64(int64(p.Offset))
 		w.Int32(int32(p.Epoch))
 		w.String(p.Metadata)
@@ -91,9 +91,9 @@ func DecodeCommitRequest(b []byte) (CommitRequest, error) {
 		MemberEpoch: MemberEpoch(r.Int32()),
 		Sequence:    r.Int64(),
 	}
-	m.Partitions = list(r, 33, func() PartitionCommit {
+	m.Partitions = wire.List(r, maxPartitions, 33, func() PartitionCommit {
 		return PartitionCommit{
-			ID:       decodeID(r),
+			ID:       partition.DecodeID(r),
 			Offset:   log.Offset(r.Int64()),
 			Epoch:    log.Epoch(r.Int32()),
 			Metadata: r.String(MaxMetadata),
@@ -115,7 +115,7 @@ func (m *CommitResponse) Encode(w *wire.Writer) {
 func DecodeCommitResponse(b []byte) (CommitResponse, error) {
 	r := wire.NewReader(b)
 	m := CommitResponse{Code: partition.Code(r.Int16())}
-	m.Partitions = list(r, 2, func() partition.Code { return partition.Code(r.Int16()) })
+	m.Partitions = wire.List(r, maxPartitions, 2, func() partition.Code { return partition.Code(r.Int16()) })
 	return m, r.Done()
 }
 
@@ -125,10 +125,7 @@ func (m *FetchRequest) Encode(w *wire.Writer) {
 	w.String(m.Member)
 	w.Int32(int32(m.MemberEpoch))
 	w.Bool(m.Partitions != nil)
-	w.Count(len(m.Partitions))
-	for _, id := range m.Partitions {
-		encodeID(w, id)
-	}
+	partition.EncodeIDs(w, m.Partitions)
 }
 
 // DecodeFetchRequest decodes a whole message.
@@ -140,7 +137,7 @@ func DecodeFetchRequest(b []byte) (FetchRequest, error) {
 		MemberEpoch: MemberEpoch(r.Int32()),
 	}
 	some := r.Bool()
-	m.Partitions = list(r, 20, func() partition.ID { return decodeID(r) })
+	m.Partitions = partition.DecodeIDs(r, maxPartitions)
 	if some && m.Partitions == nil {
 		m.Partitions = []partition.ID{}
 	} else if !some {
@@ -162,13 +159,13 @@ func (m *FetchResponse) Encode(w *wire.Writer) {
 func DecodeFetchResponse(b []byte) (FetchResponse, error) {
 	r := wire.NewReader(b)
 	m := FetchResponse{Code: partition.Code(r.Int16())}
-	m.Partitions = list(r, 42, func() FetchAnswer { return ReadFetchAnswer(r) })
+	m.Partitions = wire.List(r, maxPartitions, 42, func() FetchAnswer { return ReadFetchAnswer(r) })
 	return m, r.Done()
 }
 
 // Encode appends the answer to w.
 func (a *FetchAnswer) Encode(w *wire.Writer) {
-	encodeID(w, a.ID)
+	a.ID.Encode(w)
 	w.Bool(a.Found)
 	w.Int64(int64(a.Commit.Offset))
 	w.Int32(int32(a.Commit.Epoch))
@@ -179,7 +176,7 @@ func (a *FetchAnswer) Encode(w *wire.Writer) {
 // ReadFetchAnswer takes one answer off r, as a part of a greater message.
 func ReadFetchAnswer(r *wire.Reader) FetchAnswer {
 	return FetchAnswer{
-		ID:    decodeID(r),
+		ID:    partition.DecodeID(r),
 		Found: r.Bool(),
 		Commit: Commit{
 			Offset:    log.Offset(r.Int64()),
@@ -188,29 +185,4 @@ func ReadFetchAnswer(r *wire.Reader) FetchAnswer {
 			Timestamp: r.Int64(),
 		},
 	}
-}
-
-func encodeID(w *wire.Writer, id partition.ID) {
-	w.ID(id.Topic)
-	w.Int32(int32(id.Partition))
-}
-
-func decodeID(r *wire.Reader) partition.ID {
-	return partition.ID{Topic: r.ID(), Partition: partition.PartitionID(r.Int32())}
-}
-
-// list takes a count and that many elements of at least least bytes; nil for none.
-func list[T any](r *wire.Reader, least int, one func() T) []T {
-	n := r.Count(maxPartitions, least)
-	if n == 0 {
-		return nil
-	}
-	all := make([]T, 0, n)
-	for range n {
-		all = append(all, one())
-		if r.Err() != nil {
-			return nil
-		}
-	}
-	return all
 }

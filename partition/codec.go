@@ -174,6 +174,14 @@ func DecodeID(r *wire.Reader) ID {
 	return ID{Topic: r.ID(), Partition: PartitionID(r.Int32())}
 }
 
+// EncodeIDs appends a list of ids to a message.
+func EncodeIDs(w *wire.Writer, ids []ID) { encodeList(w, ids, ID.Encode) }
+
+// DecodeIDs takes a list of at most limit ids off the front of a message.
+func DecodeIDs(r *wire.Reader, limit int) []ID {
+	return wire.List(r, limit, leastID, func() ID { return DecodeID(r) })
+}
+
 // Encode appends m to a message.
 func (m Member) Encode(w *wire.Writer) {
 	w.Int32(int32(m.ID))

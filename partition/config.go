@@ -87,9 +87,11 @@ type TopicConfig struct {
 	// Zero means 1 MiB.
 	MaxBatchBytes int
 
-	// Compact keeps the newest record of each key instead of dropping by age.
+	// Compact keeps the newest record of each key instead of dropping by age. A topic
+	// that is there can be made to, and then stays so: off would have what is kept for
+	// ever go by age.
 	//
-	// Zero is off.
+	// Zero is off, and, of a change, leaves it as it is.
 	Compact bool
 
 	// Durability says what an acks=all reply promises.

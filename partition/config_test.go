@@ -137,3 +137,14 @@ func TestNamesOfSettings(t *testing.T) {
 	require.Equal(t, "all leader none acks -1",
 		strings.Join([]string{AcksAll.String(), AcksLeader.String(), AcksNone.String(), Acks(-1).String()}, " "))
 }
+
+// What a change leaves at zero stays: a topic that is compacted stays so.
+func TestCompactIsSwitchedOnAndNotOff(t *testing.T) {
+	plain := TopicConfig{Name: "rides"}.WithDefaults(3, false)
+	on, err := plain.With(TopicConfig{Compact: true})
+	require.NoError(t, err)
+	require.True(t, on.Compact)
+	again, err := on.With(plain)
+	require.NoError(t, err)
+	require.Equal(t, on, again)
+}

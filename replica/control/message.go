@@ -91,7 +91,7 @@ func (m *RegisterRequest) Encode(w *wire.Writer) {
 	w.ID(m.Broker.Incarnation)
 	w.Bool(m.Broker.VoterOnly)
 	w.Int64(int64(m.PrevEpoch))
-	encodeIDs(w, m.Suspect)
+	partition.EncodeIDs(w, m.Suspect)
 }
 
 // DecodeRegisterRequest is the inverse of [RegisterRequest.Encode].
@@ -107,7 +107,7 @@ func DecodeRegisterRequest(b []byte) (RegisterRequest, error) {
 			VoterOnly:   r.Bool(),
 		},
 		PrevEpoch: partition.BrokerEpoch(r.Int64()),
-		Suspect:   decodeIDs(r),
+		Suspect:   partition.DecodeIDs(r, maxIDs),
 	}
 	return m, r.Done()
 }
@@ -178,7 +178,7 @@ func DecodeHeartbeatResponse(b []byte) (HeartbeatResponse, error) {
 func (m *LogEndsRequest) Encode(w *wire.Writer) {
 	w.Int32(int32(m.Broker))
 	w.Int64(int64(m.Epoch))
-	encodeIDs(w, m.IDs)
+	partition.EncodeIDs(w, m.IDs)
 }
 
 // DecodeLogEndsRequest is the inverse of [LogEndsRequest.Encode].
@@ -187,7 +187,7 @@ func DecodeLogEndsRequest(b []byte) (LogEndsRequest, error) {
 	m := LogEndsRequest{
 		Broker: partition.BrokerID(r.Int32()),
 		Epoch:  partition.BrokerEpoch(r.Int64()),
-		IDs:    decodeIDs(r),
+		IDs:    partition.DecodeIDs(r, maxIDs),
 	}
 	return m, r.Done()
 }
@@ -199,7 +199,7 @@ func (m *LogEndsResponse) Encode(w *wire.Writer) {
 	w.Int64(int64(m.Epoch))
 	w.Count(len(m.Ends))
 	for _, e := range m.Ends {
-		encodeID(w, e.ID)
+		e.ID.Encode(w)
 		w.Int32(int32(e.LastEpoch))
 		w.Int64(int64(e.End))
 		w.Bool(e.Damaged)
@@ -216,45 +216,14 @@ func DecodeLogEndsResponse(b []byte) (LogEndsResponse, error) {
 		Epoch:  partition.BrokerEpoch(r.Int64()),
 	}
 	const size = idSize + 4 + 8 + 1 + 1
-	if n := r.Count(maxIDs, size); n > 0 {
-		m.Ends = make([]LogEnd, n)
-	}
-	for i := range m.Ends {
-		m.Ends[i] = LogEnd{
-			ID:        decodeID(r),
+	m.Ends = wire.List(r, maxIDs, size, func() LogEnd {
+		return LogEnd{
+			ID:        partition.DecodeID(r),
 			LastEpoch: partition.Epoch(r.Int32()),
 			End:       log.Offset(r.Int64()),
 			Damaged:   r.Bool(),
 			Unusable:  r.Bool(),
 		}
-	}
+	})
 	return m, r.Done()
-}
-
-func encodeID(w *wire.Writer, id partition.ID) {
-	w.ID(id.Topic)
-	w.Int32(int32(id.Partition))
-}
-
-func decodeID(r *wire.Reader) partition.ID {
-	return partition.ID{Topic: r.ID(), Partition: partition.PartitionID(r.Int32())}
-}
-
-func encodeIDs(w *wire.Writer, ids []partition.ID) {
-	w.Count(len(ids))
-	for _, id := range ids {
-		encodeID(w, id)
-	}
-}
-
-func decodeIDs(r *wire.Reader) []partition.ID {
-	n := r.Count(maxIDs, idSize)
-	if n == 0 {
-		return nil
-	}
-	ids := make([]partition.ID, n)
-	for i := range ids {
-		ids[i] = decodeID(r)
-	}
-	return ids
 }

@@ -340,58 +340,6 @@ func (e *Engine) ReadBarrier() (Token, error) {
 	return e.tokens, nil
 }
 
-// Campaign makes this voter stand for election now. Others elect it only if they
-// have heard of no leader for an election's time.
-func (e *Engine) Campaign() {
-	if e.works() {
-		e.fail(e.node.campaign())
-	}
-}
-
-// Gone says that nobody answers at a broker's address any more; see [Quorum.Gone].
-// The followers of a leader that is gone stand one after another, in the order of their
-// ids: two candidates at once would share the votes.
-func (e *Engine) Gone(id partition.BrokerID) {
-	if e.err == nil && e.node == nil && e.follow != nil {
-		if e.status.Leader == id {
-			e.status.Leader, e.status.LeaderAddr = partition.NoBroker, ""
-		}
-		if e.follow.source().ID == id {
-			e.nextSource()
-		}
-	}
-	if !e.works() || e.status.Role != Follower || e.status.Leader != id {
-		return
-	}
-	if e.fail(e.node.forget()) {
-		return
-	}
-	wait := firstStand * e.cfg.Tick / 100 // the others have to find out too
-	for _, v := range e.status.Voters {
-		if v.ID < e.cfg.Self && v.ID != id {
-			wait += nextStand * e.cfg.Tick / 100
-		}
-	}
-	e.stands = true
-	e.host.Wake(wait)
-}
-
-// How long a follower of a dead leader waits before it stands, and for each that
-// stands before it: in hundredths of a tick.
-const (
-	firstStand = 5
-	nextStand  = 50
-)
-
-// stand campaigns, if nobody has been elected meanwhile.
-func (e *Engine) stand() {
-	stands := e.stands
-	e.stands = false
-	if stands && e.works() && e.status.Role == Follower && e.status.Leader == partition.NoBroker {
-		e.fail(e.node.campaign())
-	}
-}
-
 // Status returns what is known now.
 func (e *Engine) Status() Status { return e.status }
 

@@ -122,6 +122,23 @@ func (r *Reader) Count(limit, least int) int {
 	return int(n)
 }
 
+// List takes a [Reader.Count] and that many elements, which one takes; nil for none, and
+// after a fault.
+func List[T any](r *Reader, limit, least int, one func() T) []T {
+	n := r.Count(limit, least)
+	if n == 0 {
+		return nil
+	}
+	all := make([]T, 0, n)
+	for range n {
+		all = append(all, one())
+		if r.Err() != nil {
+			return nil
+		}
+	}
+	return all
+}
+
 // Blob takes a length and that many bytes, at most limit. It returns nil for a
 // blob written as nil, and shares the message's memory.
 func (r *Reader) Blob(limit int) []byte {
