@@ -80,21 +80,10 @@ func (n *Node) ailment(id partition.ID, r *Replica) (*damage, log.Epoch) {
 
 // discard sets a copy aside on which nobody counts. An empty one is found in its place.
 func (n *Node) discard(id partition.ID, topic partition.TopicConfig, r *Replica, why *damage) error {
-	n.mu.Lock()
-	f := n.found[id]
-	delete(n.replicas, id)
-	n.mu.Unlock()
-	if r != nil {
-		f = found{topic: topic.Name, dir: r.dir}
-		n.quit(r)
+	f, err := n.vacate(id, topic, r, why)
+	if err != nil {
+		return err
 	}
-	if f.log != nil { // it opened, and was not taken yet
-		if err := f.log.Close(); errors.Is(err, log.ErrFailed) {
-			return err
-		}
-	}
-	f.log, f.damage, f.behind = nil, why.err, true
-	n.keepFound(id, f) // until it is done
 	n.logger.Warn("copy begins anew", "broker", n.self, "dir", f.dir, "damage", why.err)
 	fsys := n.cfg.FS
 	if err := fsys.MkdirAll(f.dir); err != nil { // the log sees to its being durable
@@ -114,14 +103,34 @@ func (n *Node) discard(id partition.ID, topic partition.TopicConfig, r *Replica,
 		return err
 	}
 	f.log, f.damage, f.suspect, f.missing = l, nil, false, false
-	n.keepFound(id, f)
-	return nil
-}
-
-func (n *Node) keepFound(id partition.ID, f found) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	n.found[id] = f
+	return nil
+}
+
+// vacate has nobody use the directory of a copy any more. What is found there is
+// damaged until the discard is done.
+func (n *Node) vacate(id partition.ID, topic partition.TopicConfig, r *Replica, why *damage) (found, error) {
+	n.mu.Lock()
+	f := n.found[id]
+	if r != nil {
+		f = found{topic: topic.Name, dir: r.dir}
+	}
+	opened := f.log
+	f.log, f.damage, f.behind = nil, why.err, true
+	n.found[id] = f
+	delete(n.replicas, id)
+	n.mu.Unlock()
+	if r != nil {
+		n.quit(r)
+	}
+	if opened != nil { // and was not taken yet
+		if err := opened.Close(); errors.Is(err, log.ErrFailed) {
+			return f, err
+		}
+	}
+	return f, nil
 }
 
 // finishDiscard does what a damage file says that is being done.

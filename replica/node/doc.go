@@ -17,6 +17,10 @@
 // Orders of a machine are carried out in the order disk, high watermark, messages,
 // waiting callers; that order is part of the protocol.
 //
+// A copy of which the disk has lost something begins anew from its leader, once nobody
+// counts on it; see anew.go. A broker reads all that it holds from time to time to find
+// that out.
+//
 // # What it takes from above
 //
 // [Peers] reaches other brokers, [Quorum] is the controllers' agreement. The disk

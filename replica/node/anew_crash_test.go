@@ -1,0 +1,99 @@
+package node
+
+import (
+	"errors"
+	"flag"
+	"math/rand"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/samsalog/samsa/log"
+	"github.com/samsalog/samsa/partition"
+	"github.com/samsalog/samsa/transport"
+)
+
+var crashEvery = flag.Int("crash.every", 9, "at how many of the calls that make a copy anew the broker dies: one in so many")
+
+// Wherever the broker dies while its copy is made anew, with and without its unsynced
+// bytes, the next life goes on with it.
+func TestACrashWhileACopyIsMadeAnew(t *testing.T) {
+	last := 0
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorn(t, 2)
+		id := w.follower()
+		before := w.members[id].disk.Mutations()
+		w.flip(id, 2)
+		time.Sleep(2 * scrubDelay)
+		w.alike()
+		last = w.members[id].disk.Mutations() - before
+	})
+	require.Greater(t, last, 50)
+	for n := 1; n <= last; n += *crashEvery {
+		for _, power := range []bool{false, true} {
+			synctest.Test(t, func(t *testing.T) { makeAnewAndCrash(t, n, power) })
+			require.False(t, t.Failed(), "power cut %t, at call %d of %d", power, n, last)
+		}
+	}
+}
+
+func makeAnewAndCrash(t *testing.T, n int, power bool) {
+	w := newWorn(t, 2)
+	id := w.follower()
+	disk := w.members[id].disk
+	w.flip(id, 2)
+	disk.Crash(n)
+	crashed := false
+	for range 300 {
+		time.Sleep(100 * time.Millisecond)
+		if crashed = w.node(id).ctx.Err() != nil; crashed {
+			break
+		}
+	}
+	if !crashed {
+		disk.Revive() // it took fewer calls this time
+		w.alike()
+		return
+	}
+	if power {
+		w.net.Detach(transport.Addr(addr(id)))
+		require.NoError(t, disk.PowerFail(rand.New(rand.NewSource(int64(n)))))
+	}
+	w.kill(id)
+	w.fill(2)
+	w.start(id)
+	time.Sleep(2 * scrubDelay)
+	w.alike()
+}
+
+func TestTheFilesOfCopiesKeepTheirBytes(t *testing.T) {
+	fsys := log.NewMemFS()
+	require.NoError(t, fsys.MkdirAll("data"))
+	copies := map[string]partition.ID{
+		"rides-3":    {Topic: partition.UUID{0: 1, 15: 2}, Partition: 3},
+		"payments-0": {Topic: partition.UUID{0: 4}},
+	}
+	require.NoError(t, writeCopies(fsys, "data", copies))
+	require.Equal(t, golden(t, "copies-1"), contents(t, fsys, "data/copies"))
+	got, err := readCopies(fsys, "data")
+	require.NoError(t, err)
+	require.Equal(t, copies, got)
+
+	known, err := readDamage(fsys, "data")
+	require.NoError(t, err)
+	require.Nil(t, known)
+	require.NoError(t, writeDamage(fsys, "data", &damage{err: errors.New("a bit"), discarded: true}))
+	require.Equal(t, golden(t, "damage-1"), contents(t, fsys, "data/damage"))
+	known, err = readDamage(fsys, "data")
+	require.NoError(t, err)
+	require.Equal(t, &damage{err: errors.New("a bit"), discarded: true, noted: true}, known)
+	require.NoError(t, writeDamage(fsys, "data", &damage{err: errors.New(strings.Repeat("x", maxReason+1))}))
+	_, err = readDamage(fsys, "data")
+	require.NoError(t, err)
+	require.NoError(t, removeDamage(fsys, "data"))
+	require.NoError(t, removeDamage(fsys, "data"))
+	require.Empty(t, contents(t, fsys, "data/damage"))
+}
