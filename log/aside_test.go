@@ -95,8 +95,9 @@ func TestScrubReadsPastTheMemory(t *testing.T) {
 
 	scrub := func() (at log.Offset, calls int, err error) {
 		buf := make([]byte, 700)
-		for next := log.Offset(0); ; calls++ {
-			if next, err = l.Scrub(at, buf); err != nil || next == at {
+		for ; ; calls++ {
+			next, err := l.Scrub(at, buf)
+			if err != nil || next == at {
 				return at, calls, err
 			}
 			at = next
