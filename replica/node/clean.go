@@ -19,7 +19,7 @@ const (
 )
 
 // runCleaner removes, one partition after another, what retention does not keep, and
-// compacts. Leaders decide where a log starts; followers go after them.
+// compacts, and has logs that are silent know what is synced. Leaders decide where a log starts; followers go after them.
 func (n *Node) runCleaner() {
 	ticker := time.NewTicker(cleanPace)
 	defer ticker.Stop()
@@ -36,6 +36,10 @@ func (n *Node) runCleaner() {
 			topic, ok := n.topicConfig(r.id)
 			if !ok || r.lost.Load() {
 				continue
+			}
+			// For a log that has fallen silent: what is synced is to be known as synced.
+			if err := r.log.Checkpoint(); err != nil {
+				r.report("checkpoint", err)
 			}
 			switch {
 			case topic.Compact:

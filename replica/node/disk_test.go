@@ -16,6 +16,7 @@ import (
 	"github.com/samsalog/samsa/log"
 	"github.com/samsalog/samsa/log/logtest"
 	"github.com/samsalog/samsa/partition"
+	"github.com/samsalog/samsa/transport"
 )
 
 // contents returns a file as hex; "" if it is not there.
@@ -340,5 +341,30 @@ func TestTopicsOfOneNameDoNotMix(t *testing.T) {
 		require.Equal(t, log.Offset(5), n.found[old].log.End())
 		require.Equal(t, log.Offset(1), n.found[id].log.End())
 		require.NoError(t, n.Close())
+	})
+}
+
+// The flushed end is written down once a second at most, so that a log which falls silent
+// has records of which it does not know that they are synced: damage there would pass for
+// the torn end of a write, and be cut.
+func TestASilentLogKnowsWhatIsSynced(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newCluster(t, 1)
+		id := c.create(partition.TopicConfig{Name: "rides", Retention: -1})
+		for range 2 {
+			require.Equal(t, partition.OK, c.node(1).Produce(t.Context(), all(id), batch(3, 100)).Code)
+		}
+		time.Sleep(cleanPace + time.Second)
+		const dir = "data/rides-0"
+		report, err := log.Verify(c.members[1].disk, dir)
+		require.NoError(t, err)
+		require.Equal(t, log.Offset(6), report.End)
+		disk := c.members[1].disk
+		c.net.Detach(transport.Addr(addr(1)))
+		require.NoError(t, disk.PowerFail(nil))
+		c.kill(1)
+		require.NoError(t, disk.FlipBit(filepath.Join(dir, "00000000000000000000.log"), 2*int64(len(batch(3, 100)))-1, 0))
+		c.start(1)
+		c.until("the damage", func() bool { return c.node(1).damageOf(id) != "" })
 	})
 }

@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"github.com/samsalog/samsa/log"
+	"github.com/samsalog/samsa/log/logtest"
 	"github.com/samsalog/samsa/partition"
 	"github.com/stretchr/testify/require"
 	"go.etcd.io/raft/v3"
@@ -61,6 +62,24 @@ func TestStorageBeginsAtOne(t *testing.T) {
 	_, conf, err := s.InitialState()
 	require.NoError(t, err)
 	require.Len(t, conf.GetVoters(), 3)
+}
+
+// Of entries that were synced, and that the log does not know to be, a flipped bit would
+// make the torn end of a write.
+func TestDamageOfSyncedEntriesIsNoTornWrite(t *testing.T) {
+	disk := logtest.NewDisk(log.NewMemFS())
+	s := formedStorage(t, disk)
+	require.NoError(t, s.save(hardState(1, 0, 0), []*pb.Entry{entry(1, 1, "a")}))
+	require.NoError(t, s.save(nil, []*pb.Entry{entry(2, 1, "b")}))
+	require.True(t, s.unmarked)
+	require.NoError(t, s.mark())
+	require.False(t, s.unmarked)
+	end, err := s.log.Size()
+	require.NoError(t, err)
+	require.NoError(t, disk.PowerFail(nil))
+	require.NoError(t, disk.FlipBit(filepath.Join("data", "quorum", logName, fmt.Sprintf("%020d.log", 1)), end-1, 0))
+	_, err = openStorage(storageConfig(disk))
+	require.ErrorIs(t, err, log.ErrCorrupt)
 }
 
 // A log is a slice: whatever is saved, cut and reopened, reads agree with it.
