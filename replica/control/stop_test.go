@@ -134,6 +134,33 @@ func TestUncleanElection(t *testing.T) {
 		run    func(t *testing.T, k *cluster, id partition.ID)
 		leader partition.BrokerID
 	}{{
+		name: "of two wishes at once the first, and each is asked for once",
+		run: func(t *testing.T, k *cluster, id partition.ID) {
+			elect(k, id, 3)
+			first := k.token
+			elect(k, id, 1)
+			answer(k, 1, LogEnd{ID: id, LastEpoch: 0, End: 9})
+			require.Len(t, k.asks, 1)
+			answer(k, 3, LogEnd{ID: id, LastEpoch: 0, End: 5})
+			require.Len(t, k.asks, 1)
+			require.Equal(t, partition.OK, k.replies[first].(partition.ChangeResponse).Code)
+			require.Contains(t, k.replies[k.token].(partition.ChangeResponse).Text, "broker 3 leads")
+		},
+		leader: 3,
+	}, {
+		name: "the second of two wishes, when nothing came of the first",
+		run: func(t *testing.T, k *cluster, id partition.ID) {
+			elect(k, id, 3)
+			first := k.token
+			elect(k, id, 1)
+			answer(k, 3, LogEnd{ID: id, Damaged: true, Unusable: true})
+			require.Equal(t, partition.IneligibleReplica, k.replies[first].(partition.ChangeResponse).Code)
+			require.Len(t, k.asks, 2)
+			answer(k, 1, LogEnd{ID: id, LastEpoch: 0, End: 9})
+			require.Equal(t, partition.OK, k.replies[k.token].(partition.ChangeResponse).Code)
+		},
+		leader: 1,
+	}, {
 		name: "nobody is elected unasked",
 		run:  func(*testing.T, *cluster, partition.ID) {},
 	}, {

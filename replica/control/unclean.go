@@ -36,10 +36,13 @@ func (r *elect) judge(p *plan) (Reply, bool) {
 		return refusal, true
 	}
 	b := p.c.ballots[r.in.ID]
-	if b == nil || !b.forced || b.epoch != s.PartitionEpoch || !b.among(voters) {
+	switch {
+	case b == nil, !b.forced, b.epoch != s.PartitionEpoch, !b.among(voters) && (b.cast(t) || !p.c.complete(b)):
 		b = newBallot(s, voters)
 		b.forced = true
 		p.c.ballots[r.in.ID] = b
+	case !b.among(voters):
+		return Reply{}, false // another who asked has the first turn: to put both questions is to put them for ever
 	}
 	if !b.cast(t) {
 		return Reply{}, false // the answers come as LogEnds
