@@ -88,9 +88,15 @@ func (w *World) opens(b partition.BrokerID, id partition.ID) bool {
 }
 
 func (w *World) failI15() {
-	if w.err == nil {
+	if w.err == nil && !w.wedged() {
 		w.fail("I15", "%s", w.converged()+w.finished())
 	}
+}
+
+// wedged reports whether a voter that its damaged disk keeps from starting has, by now,
+// copies that nobody may do without: no more than people could get out of that.
+func (w *World) wedged() bool {
+	return slices.ContainsFunc(w.brokers, func(b *broker) bool { return b.rotten && b.p == nil && !w.spareable(b) })
 }
 
 // until runs until lacks has nothing to say, and for no longer than limit.

@@ -45,6 +45,7 @@ var onceFailed = []struct {
 	{237, 15000, "a copy that has not got yet what has superseded its records elsewhere"},
 	{278, 5000, "a voter whose record of what is flushed had never reached the disk, and a flipped bit"},
 	{1330, 5000, "a MinISR of 1, asked for when a disk had broken that was then the only one"},
+	{1583, 5000, "a voter whose disk has rotted, and whose copies nobody can do without by now"},
 	{6, 5000, "two operators who have two replicas elected: both were asked for ever"},
 	{201524, 20000, "a replica behind the log's start whose metadata says that it is complete"},
 }
