@@ -1,6 +1,7 @@
 package quorum
 
 import (
+	"errors"
 	"fmt"
 	"path/filepath"
 	"sort"
@@ -258,9 +259,13 @@ func (s *storage) forget(first uint64) {
 	}
 }
 
-// fail keeps the first error: an error of a disk is final.
+// fail keeps the first error: an error of a disk is final, and damage that the log comes
+// upon is the voter's.
 func (s *storage) fail(err error) error {
 	if s.err == nil {
+		if errors.Is(err, log.ErrCorrupt) && !errors.Is(err, ErrCorrupt) {
+			err = &CorruptError{Reason: "its log is damaged", Err: err}
+		}
 		s.err = err
 	}
 	return s.err

@@ -322,3 +322,14 @@ func TestStateThatCannotBeWrittenIsFinal(t *testing.T) {
 	require.Equal(t, partition.UUID{0: 0xC, 15: 1}, s.kept.Cluster)
 	require.Zero(t, s.kept.Vote, "it was not given")
 }
+
+// Damage that is met while the voter runs is told as damage that is met at its start.
+func TestDamageThatALiveVoterMeets(t *testing.T) {
+	disk := logtest.NewDisk(log.NewMemFS())
+	s := formedStorage(t, disk)
+	err := s.fail(fmt.Errorf("quorum: shorten log: %w", &log.CorruptError{File: "a.log", Offset: 30, Reason: "epoch"}))
+	require.ErrorIs(t, err, ErrCorrupt)
+	require.ErrorIs(t, err, log.ErrCorrupt)
+	require.ErrorContains(t, err, "a.log")
+	require.Same(t, err, s.fail(errDisk))
+}

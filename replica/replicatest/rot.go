@@ -1,6 +1,7 @@
 package replicatest
 
 import (
+	"errors"
 	oldrand "math/rand"
 	"path/filepath"
 
@@ -16,12 +17,16 @@ func (w *World) rot(b *broker, f Fault) {
 			return
 		}
 	}
-	if !b.voter || !w.spareable(b) || !w.votersSuffice() {
+	if b.p == nil || !b.voter || !w.spareable(b) || !w.votersSuffice() {
 		return
 	}
-	// Old enough to rot, the record of what is flushed has reached the disk by itself.
+	// Old enough to rot, the record of what is flushed has reached the disk by itself: it
+	// would not where the power has taken the newest one first.
 	slot, err := b.disk.Open(filepath.Join(quorumDir, "quorum-log", "flushed"))
-	if err != nil || slot.Sync() != nil || slot.Close() != nil {
+	if err != nil {
+		return
+	}
+	if err := errors.Join(slot.Sync(), slot.Close()); err != nil {
 		return
 	}
 	rng := oldrand.New(oldrand.NewSource(f.seed))
