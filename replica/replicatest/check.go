@@ -27,6 +27,12 @@ func (o *observer) look() {
 	}
 }
 
+// outdated reports whether a copy does not know yet that another history counts since an
+// unclean election: what it hears and tells is of the one before.
+func (c *copyOf) outdated(p *part) bool {
+	return c.leader != nil && c.leader.Epoch() < p.since || c.follower != nil && c.follower.Epoch() < p.since
+}
+
 // lookAt checks one copy (I1, I5, I8), and takes note of what it has committed.
 func (o *observer) lookAt(c *copyOf) {
 	m := c.mirror
@@ -50,7 +56,7 @@ func (o *observer) lookAt(c *copyOf) {
 	if p.gone {
 		return
 	}
-	if m.lineage != p.lineage || c.leader != nil && c.leader.Epoch() < p.since {
+	if m.lineage != p.lineage || c.outdated(p) {
 		return // it may be of a history that was given up, until it has been compared
 	}
 	switch {
