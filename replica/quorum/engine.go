@@ -136,19 +136,12 @@ func (e *Engine) self() Member {
 	return located([]Member{{ID: e.cfg.Self, Directory: e.cfg.Directory, Addr: e.cfg.Addr}}, e.cfg.Voters)[0]
 }
 
-// markTicks is after how many ticks the disk is told what is synced, once it has something
-// new: for a quorum that falls silent.
-const markTicks = 10
-
 // Tick says that another of Config.Tick has passed. See [Engine.NeedsTicks].
 func (e *Engine) Tick() {
 	if !e.works() || e.fail(e.node.tick()) {
 		return
 	}
 	e.tickNo++
-	if e.tickNo%markTicks == 0 && e.fail(e.disk.mark()) {
-		return
-	}
 	e.watchShipments()
 	e.forgetWatchers()
 	e.noteStrangers()
@@ -157,10 +150,10 @@ func (e *Engine) Tick() {
 }
 
 // NeedsTicks reports whether time has a meaning for this broker now. It has none
-// for a voter that nobody else has to do with, once its disk is settled, and for one that
-// is no member; a tick does no harm.
+// for a voter that nobody else has to do with, and for one that is no member; a tick does
+// no harm.
 func (e *Engine) NeedsTicks() bool {
-	return e.works() && (e.disk.unmarked || len(e.names) > 1 || len(e.watchers) > 0 || len(e.strangers) > 0 || !e.roster.alone(e.self()))
+	return e.works() && (len(e.names) > 1 || len(e.watchers) > 0 || len(e.strangers) > 0 || !e.roster.alone(e.self()))
 }
 
 // Wake says that the time has passed which the host was asked for.

@@ -44,10 +44,7 @@ type storage struct {
 	stale   bool   // the voters have changed since the newest snapshot
 	wanted  bool   // raft waits for one that is not
 	served  served // its index is 0 while nobody asks
-	// unmarked is set while the log may hold synced entries that it does not know to be:
-	// what damages them would pass for the torn end of a write, and be cut.
-	unmarked bool
-	err      error // the first failed call; nothing works after it
+	err     error  // the first failed call; nothing works after it
 }
 
 // A termRun says that entries from first on are of that term.
@@ -103,24 +100,16 @@ func (s *storage) saveAll(hard *pb.HardState, snap *snapshot, entries []*pb.Entr
 		if _, err := s.log.Flush(); err != nil {
 			return s.fail(fmt.Errorf("quorum: flush log: %w", err))
 		}
-		s.unmarked = true
+		// What the log does not know to be synced would, damaged, pass for the torn end of a
+		// write, and be cut: a voter would forget what it has promised.
+		if err := s.log.Checkpoint(); err != nil {
+			return s.fail(fmt.Errorf("quorum: checkpoint of the log: %w", err))
+		}
 	}
 	commit := hard.GetCommit()
 	if s.mustHint(commit) {
 		return s.hint(commit)
 	}
-	return nil
-}
-
-// mark has the log know what is synced, if it does not.
-func (s *storage) mark() error {
-	if s.err != nil || !s.unmarked {
-		return s.err
-	}
-	if err := s.log.Checkpoint(); err != nil {
-		return s.fail(fmt.Errorf("quorum: checkpoint of the log: %w", err))
-	}
-	s.unmarked = false
 	return nil
 }
 

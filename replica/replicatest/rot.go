@@ -1,7 +1,6 @@
 package replicatest
 
 import (
-	"errors"
 	oldrand "math/rand"
 	"path/filepath"
 
@@ -17,16 +16,7 @@ func (w *World) rot(b *broker, f Fault) {
 			return
 		}
 	}
-	if b.p == nil || !b.voter || !w.spareable(b) || !w.votersSuffice() {
-		return
-	}
-	// Old enough to rot, the record of what is flushed has reached the disk by itself: it
-	// would not where the power has taken the newest one first.
-	slot, err := b.disk.Open(filepath.Join(quorumDir, "quorum-log", "flushed"))
-	if err != nil {
-		return
-	}
-	if err := errors.Join(slot.Sync(), slot.Close()); err != nil {
+	if !b.voter || !w.spareable(b) || !w.votersSuffice() {
 		return
 	}
 	rng := oldrand.New(oldrand.NewSource(f.seed))

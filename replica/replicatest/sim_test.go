@@ -46,6 +46,8 @@ var onceFailed = []struct {
 	{278, 5000, "a voter whose record of what is flushed had never reached the disk, and a flipped bit"},
 	{1330, 5000, "a MinISR of 1, asked for when a disk had broken that was then the only one"},
 	{1583, 5000, "a voter whose disk has rotted, and whose copies nobody can do without by now"},
+	{21004689, 5000, "a flipped bit by which one entry of a voter's log covers another"},
+	{21002453, 5000, "entries that the power left, and the record of their being synced did not outlive"},
 	{7001070, 5000, "entries of the last second before a power cut, and a flipped bit in them"},
 	{9000759, 5000, "a voter that meets the damage of its log when it drops entries"},
 	{11002152, 5000, "a leader of before an unclean election, heard by who has won it and does not know"},
