@@ -174,6 +174,7 @@ func TestADialledClientChangesTheVoters(t *testing.T) {
 		f.until(2, func(s samsa.QuorumStatus) bool { return slices.Equal(votersOf(s), []samsa.BrokerID{1, 2, 3, 4}) })
 		require.NoError(t, client.AddVoter(ctx, 4), "it is there")
 
+		f.until(4, func(s samsa.QuorumStatus) bool { return s.Leader != 0 }) // it may be just being elected
 		leader := f.brokers[4].Quorum().Leader
 		require.NoError(t, client.RemoveVoter(ctx, leader), "the leader itself")
 		f.until(4, func(s samsa.QuorumStatus) bool { return len(s.Voters) == 3 && s.Leader != leader && s.Leader != 0 })
