@@ -124,7 +124,7 @@ func (m *mirror) add(b log.Batch) {
 	list, err := p.whole(b)
 	switch front := len(m.marks) == 0 && b.First() < m.start && m.start < b.Next(); {
 	case err != nil && m.lineage != p.lineage:
-		m.addWhole(b) // what it was is given up, and so will it be
+		m.marks = append(m.marks, p.remains(b)) // what it was is given up, and so will it be
 	case err != nil:
 		p.w.fail("I33", "broker %d: %s has [%d, %d): %v", m.b.id, p.name, b.First(), b.Next(), err)
 	case b.First() != m.end() && !front:
@@ -136,6 +136,18 @@ func (m *mirror) add(b log.Batch) {
 			}
 		}
 	}
+}
+
+// remains is the mark of what is left of batches that are not known any more but for
+// where they ended.
+func (p *part) remains(b log.Batch) batchMark {
+	k := batchMark{first: b.First(), next: b.Next(), epoch: b.Epoch(), sum: sumOf(b)}
+	for _, seen := range p.chains {
+		if seen.next == k.next && seen.epoch == k.epoch {
+			k.chain = seen.chain
+		}
+	}
+	return k
 }
 
 // compact leaves of each key of a copy the newest record.
