@@ -52,6 +52,7 @@ var onceFailed = []struct {
 	{9000759, 5000, "a voter that meets the damage of its log when it drops entries"},
 	{11002152, 5000, "a leader of before an unclean election, heard by who has won it and does not know"},
 	{2495406201, 5000, "what a compaction had left of records that an unclean election gave up"},
+	{2652307761, 5000, "an operator who gave up while the controller was being replaced"},
 	{6, 5000, "two operators who have two replicas elected: both were asked for ever"},
 	{201524, 20000, "a replica behind the log's start whose metadata says that it is complete"},
 }
