@@ -27,35 +27,6 @@ func ReadLabel(fsys log.FS, dir string) (Label, error) {
 	return Label{l.id, l.topic, l.behind}, err
 }
 
-// WriteDamage notes in a partition's directory that its copy must begin anew, and why;
-// discarded says that nobody counts on it any more, and that it is being discarded.
-func WriteDamage(fsys log.FS, dir string, why error, discarded bool) error {
-	return writeDamage(fsys, dir, &damage{err: why, discarded: discarded})
-}
-
-// ReadDamage reads that; nil: nothing is known to be wrong.
-func ReadDamage(fsys log.FS, dir string) (why error, discarded bool, err error) {
-	d, err := readDamage(fsys, dir)
-	if d == nil {
-		return nil, false, err
-	}
-	return d.err, d.discarded, err
-}
-
-// FinishDiscard sets aside what a directory holds whose copy is being discarded: what
-// opens there then is new.
-func FinishDiscard(fsys log.FS, dir string) error { return finishDiscard(fsys, dir) }
-
-// WriteCopies lists the copies that a broker has, by the names of their directories.
-func WriteCopies(fsys log.FS, dir string, copies map[string]partition.ID) error {
-	return writeCopies(fsys, dir, copies)
-}
-
-// ReadCopies reads the list, which is empty if there is none.
-func ReadCopies(fsys log.FS, dir string) (map[string]partition.ID, error) {
-	return readCopies(fsys, dir)
-}
-
 // FreeName names the directory of a new copy of a partition, in that of its broker, given
 // those that are there.
 func FreeName(topic string, id partition.ID, dirs map[string]partition.ID) string {
