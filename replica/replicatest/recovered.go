@@ -1,6 +1,7 @@
 package replicatest
 
 import (
+	"errors"
 	"strconv"
 	"strings"
 
@@ -36,26 +37,17 @@ func (o *observer) opened(b *broker, id partition.ID, dir string, l *log.Log, da
 		return
 	}
 	m.marks, m.matched, m.start = nil, 0, l.Start()
-	for at := l.Start(); at < l.End(); {
-		data, err := l.Read(at, l.End(), 64<<10)
-		if err != nil || len(data) == 0 {
-			if !old.flipped {
-				o.w.fail("I32", "broker %d: %s cannot be read at %d after recovery: %v", b.id, m.part.name, at, err)
-			}
-			*m = old // the flipped bit hides the rest, which is there
-			m.truncate(l.End())
-			m.trim(l.Start())
-			return
+	if at, err := o.readBack(m, &old, l, l.Start()); err != nil {
+		if !old.flipped {
+			o.w.fail("I32", "broker %d: %s cannot be read at %d after recovery: %v", b.id, m.part.name, at, err)
 		}
-		for len(data) > 0 {
-			var batch log.Batch
-			if batch, data, err = log.SplitBatch(data); err != nil {
-				break
-			}
-			o.returns(b, &old, batch)
-			m.add(batch)
-			at = batch.Next()
+		*m = old // the flipped bit hides the rest, which is there
+		m.truncate(l.End())
+		m.trim(l.Start())
+		if at, err = o.readBack(m, &old, l, m.end()); err != nil { // what was on its way
+			o.w.fail("I32", "broker %d: %s cannot be read at %d, behind a flipped bit, after recovery: %v", b.id, m.part.name, at, err)
 		}
+		return
 	}
 	o.epochsFit(b, m, l)
 	if l.End() < old.end() && (!m.part.synced || old.flipped) {
@@ -66,6 +58,29 @@ func (o *observer) opened(b *broker, id partition.ID, dir string, l *log.Log, da
 	// All of it can be read: the bit was where nothing is, or is cut. Or it lies in front
 	// of the log's start, in a segment that holds that too, and shows when that is cut.
 	m.flipped = old.flipped && m.begins() < m.start
+}
+
+// readBack takes what a log has from an offset on for what is in its mirror. It returns
+// where it ended.
+func (o *observer) readBack(m, old *mirror, l *log.Log, at log.Offset) (log.Offset, error) {
+	for at < l.End() {
+		data, err := l.Read(at, l.End(), 64<<10)
+		if err == nil && len(data) == 0 {
+			err = errors.New("there is nothing")
+		}
+		for len(data) > 0 && err == nil {
+			var batch log.Batch
+			if batch, data, err = log.SplitBatch(data); err == nil {
+				o.returns(m.b, old, batch)
+				m.add(batch)
+				at = batch.Next()
+			}
+		}
+		if err != nil {
+			return at, err
+		}
+	}
+	return at, nil
 }
 
 // begins is the offset at which the files of the mirror's log begin.
