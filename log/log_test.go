@@ -225,6 +225,34 @@ func TestDamageOfTheSmallFiles(t *testing.T) {
 	}
 }
 
+// What was found to be damage by a record of the flushed end that a killed process had
+// not synced is none the less damage after a power cut.
+func TestDamageStaysDamage(t *testing.T) {
+	d := logtest.NewDisk(log.NewMemFS())
+	l := open(t, d, "d", log.Config{})
+	appendTo(t, l, 1, "a", "b")
+	_, err := l.Flush()
+	require.NoError(t, err)
+	appendTo(t, l, 1, "c", "d")
+	_, err = l.Flush()
+	require.NoError(t, err)
+	d.Fail(errors.New("killed"))
+	d.Revive()
+	f, err := d.Open("d/00000000000000000000.log")
+	require.NoError(t, err)
+	size, err := f.Size()
+	require.NoError(t, err)
+	require.NoError(t, f.Close())
+	require.NoError(t, d.FlipBit("d/00000000000000000000.log", size-1, 0))
+	for range 2 {
+		_, _, err = log.Open(d, "d", log.Config{})
+		require.ErrorIs(t, err, log.ErrCorrupt)
+		d.Fail(errors.New("killed"))
+		require.NoError(t, d.PowerFail(nil))
+		d.Revive()
+	}
+}
+
 func TestATornTailIsCutAndReported(t *testing.T) {
 	d := logtest.NewDisk(log.NewMemFS())
 	l := open(t, d, "d", log.Config{})

@@ -77,6 +77,13 @@ func newLog(fsys FS, dir string, cfg Config) *Log {
 
 func (l *Log) recover(o *opening, names []string) (*Log, Recovery, error) {
 	if err := o.run(names); err != nil {
+		if errors.Is(err, ErrCorrupt) && l.slots != nil && !o.view {
+			// By what a process that was killed has left unsynced there this is damage. Were
+			// it to go with the power, the next Open would take it for a torn tail, and cut.
+			if serr := l.slots.file.Sync(); serr != nil {
+				err = &syncError{serr}
+			}
+		}
 		o.abandon()
 		return nil, Recovery{}, l.failFinal(err)
 	}
