@@ -60,9 +60,10 @@ func NewLeader(now time.Time, c LeaderConfig) *Leader {
 		state: c.State, minISR: c.MinISR,
 		start: c.Start, removed: c.Removed, end: c.End, begin: c.End,
 		flushed:   min(c.Flushed, c.End),
-		high:      min(max(c.HighWatermark, c.Start), c.End),
 		followers: followersOf(&c.State, c.Self, nil, c.End),
 	}
+	// Who was elected as one that may be incomplete can know of more than it holds.
+	l.high = max(min(c.HighWatermark, l.held()), c.Start)
 	l.meet(c.Peers)
 	for i := range l.followers {
 		p := &l.followers[i]

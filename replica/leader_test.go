@@ -328,6 +328,22 @@ func TestLeaderKnowsWhatItMayPromise(t *testing.T) {
 // The schedule by which a leader that goes on leading, over an epoch that it never
 // saw, would count what its followers have cut in it: every leader epoch gets a
 // machine of its own, which knows no acks.
+// Only who was elected as one that may be incomplete can know of more than it holds
+// where acknowledgements count what is flushed: it takes that for committed when it is.
+func TestALeaderTakesForCommittedWhatItHolds(t *testing.T) {
+	begin := func(synced bool) *Leader {
+		return newTestLeader(func(c *LeaderConfig) {
+			c.Synced, c.MinISR, c.State = synced, 1, leaderState(12, brokers{1}, nil)
+			c.Start, c.End, c.Flushed, c.HighWatermark = 2, 10, 4, 8
+		})
+	}
+	require.EqualValues(t, 4, begin(true).HighWatermark())
+	require.EqualValues(t, 8, begin(false).HighWatermark())
+	l := begin(true)
+	require.NoError(t, l.Check())
+	require.EqualValues(t, 10, run(t, l, Flushed{10}).HighWatermark)
+}
+
 func TestNewLeaderEpochForgetsAcks(t *testing.T) {
 	l := newTestLeader(func(c *LeaderConfig) { c.State.ISR, c.End, c.Flushed, c.HighWatermark = brokers{1, 3}, 12, 12, 10 })
 	run(t, l, Flushed{12})

@@ -81,6 +81,7 @@ func (r *Replica) lead(now time.Time, o *assignOp) {
 		Flushed:       r.log.Flushed(),
 		HighWatermark: r.highWatermark(),
 	})
+	r.high.Store(int64(r.leader.HighWatermark()))
 	// What stood in the log at the start of the epoch counts only once it is
 	// flushed here; and a sole member commits with this very step.
 	if r.log.Flushed() < r.log.End() {
