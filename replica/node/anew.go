@@ -86,7 +86,7 @@ func (n *Node) discard(id partition.ID, topic partition.TopicConfig, r *Replica,
 	}
 	n.logger.Warn("copy begins anew", "broker", n.self, "dir", f.dir, "damage", why.err)
 	fsys := n.cfg.FS
-	if err := fsys.MkdirAll(f.dir); err != nil { // the log sees to its being durable
+	if err := log.MakeDir(fsys, f.dir); err != nil { // the list has it already, so that it must not go with the power
 		return err
 	}
 	if err := writePartition(fsys, f.dir, label{id, topic, true}); err != nil {
