@@ -43,6 +43,9 @@ func (a *Assignment) Remedy(self partition.BrokerID, spoke log.Epoch) Remedy {
 	if mutate.On("discard first") {
 		counted, spoke = false, log.NoEpoch
 	}
+	if mutate.On("discard within the epoch") {
+		spoke = log.NoEpoch
+	}
 	switch {
 	case !a.Registered || st.Leader == partition.NoBroker:
 		return Stand

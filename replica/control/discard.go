@@ -4,6 +4,7 @@ import (
 	"slices"
 
 	"github.com/samsalog/samsa/partition"
+	"github.com/samsalog/samsa/partition/mutate"
 	"github.com/samsalog/samsa/replica"
 )
 
@@ -34,7 +35,7 @@ func (r *discard) judge(p *plan) (Reply, bool) {
 		return r.answer(partition.StaleBroker), true
 	case !slices.Contains(s.Replicas, self):
 		return r.answer(partition.OK), true
-	case s.Epoch > r.in.Epoch && !slices.Contains(s.ISR, self) && !slices.Contains(s.ELR, self):
+	case (s.Epoch > r.in.Epoch || mutate.On("discard within the epoch")) && !slices.Contains(s.ISR, self) && !slices.Contains(s.ELR, self):
 		return r.answer(partition.OK), true // done, or not needed
 	case r.tries >= maxTries:
 		return r.answer(partition.NotAttempted), true

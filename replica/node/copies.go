@@ -99,13 +99,17 @@ func readWhole(fsys log.FS, dir string) (bool, error) {
 	return true, nil
 }
 
+func writeWhole(fsys log.FS, dir string) error {
+	return log.WriteFile(fsys, filepath.Join(dir, wholeFile), wholeMagic, fileVersion, nil)
+}
+
 // finishList makes durable that the list is whole, once it is. It is called by runRoles
 // alone, after list.
 func (n *Node) finishList() error {
 	if n.whole || !n.allListed() {
 		return nil
 	}
-	if err := log.WriteFile(n.cfg.FS, filepath.Join(n.cfg.Dir, wholeFile), wholeMagic, fileVersion, nil); err != nil {
+	if err := writeWhole(n.cfg.FS, n.cfg.Dir); err != nil {
 		return err
 	}
 	n.whole = true

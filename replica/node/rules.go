@@ -62,6 +62,47 @@ func WriteCleanMark(fsys log.FS, dir string, epoch partition.BrokerEpoch) error 
 	return writeCleanMark(fsys, dir, epoch)
 }
 
+// NoteDamage writes in a copy's directory why it must begin anew; discarded says that
+// nobody counts on it any more, and that it is being discarded.
+func NoteDamage(fsys log.FS, dir string, why error, discarded bool) error {
+	return writeDamage(fsys, dir, &damage{err: why, discarded: discarded})
+}
+
+// KnownDamage reads what [NoteDamage] wrote; why is nil if nothing is known.
+func KnownDamage(fsys log.FS, dir string) (why error, discarded bool, err error) {
+	d, err := readDamage(fsys, dir)
+	if d == nil {
+		return nil, false, err
+	}
+	return d.err, d.discarded, err
+}
+
+// ForgetDamage removes it.
+func ForgetDamage(fsys log.FS, dir string) error { return removeDamage(fsys, dir) }
+
+// FinishDiscard sets the copy aside that is being discarded. An empty log can be opened
+// in its place.
+func FinishDiscard(fsys log.FS, dir string) error { return finishDiscard(fsys, dir) }
+
+// WriteCopies lists the copies that a broker has, by the names of their directories.
+func WriteCopies(fsys log.FS, dir string, copies map[string]partition.ID) error {
+	return writeCopies(fsys, dir, copies)
+}
+
+// ReadCopies reads that list. There may be none.
+func ReadCopies(fsys log.FS, dir string) (map[string]partition.ID, error) {
+	return readCopies(fsys, dir)
+}
+
+// WriteWhole notes that the list is whole.
+func WriteWhole(fsys log.FS, dir string) error { return writeWhole(fsys, dir) }
+
+// ReadWhole reports whether it is known to be.
+func ReadWhole(fsys log.FS, dir string) (bool, error) { return readWhole(fsys, dir) }
+
+// Loses reports whether an error of a read says that the disk has lost what was there.
+func Loses(err error) bool { return loses(err) }
+
 // WriteCode tells a producer what became of a batch that a log did not take. But for
 // StorageFailed, certainly nothing was written, and the log may be used further.
 func WriteCode(err error) partition.Code { return writeCode(err) }

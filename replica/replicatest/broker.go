@@ -3,6 +3,7 @@ package replicatest
 import (
 	"errors"
 	"math/rand"
+	"path/filepath"
 	"slices"
 	"syscall"
 	"time"
@@ -32,7 +33,6 @@ type broker struct {
 	late     time.Duration // by how much roles follow the metadata, at most
 	skew     time.Duration // of its wall clock
 	limit    int64         // bytes that its disk holds; below 0: no end
-	flipped  bool          // a bit of its disk has been flipped
 	rotten   bool          // a bit of what it keeps as a voter has been
 	inbound  []*call       // being served
 	mirrors  map[partition.ID]*mirror
@@ -55,7 +55,7 @@ func (b *broker) renew() {
 		b.former[id] = append(b.former[id], m)
 	}
 	b.mirrors = make(map[partition.ID]*mirror)
-	b.flipped, b.rotten = false, false
+	b.rotten = false
 	b.calm()
 }
 
@@ -158,6 +158,17 @@ func (b *broker) kill(power bool, rng *rand.Rand) {
 	b.gone(false, power)
 }
 
+// harmed reports whether something has been done to a copy on its disk that is not
+// known to be mended.
+func (b *broker) harmed() bool {
+	for _, m := range b.mirrors {
+		if m.harmed() {
+			return true
+		}
+	}
+	return false
+}
+
 func (b *broker) powerFail(rng *rand.Rand) {
 	if err := b.disk.PowerFail(rng); err != nil {
 		b.w.fail("disk", "power failure of broker %d: %v", b.id, err)
@@ -208,6 +219,23 @@ func (b *broker) gone(crashed, power bool) {
 		down = 50 * time.Millisecond
 	}
 	w.at(down, nil, always, "boot", b.boot)
+}
+
+// removeAll removes a directory of a broker that is down, for good.
+func (b *broker) removeAll(dir string) error {
+	names, err := b.disk.ReadDir(dir)
+	if err != nil {
+		return err
+	}
+	for _, name := range names {
+		if err := b.disk.Remove(filepath.Join(dir, name)); err != nil {
+			return err
+		}
+	}
+	if err := b.disk.Remove(dir); err != nil {
+		return err
+	}
+	return b.disk.SyncDir(filepath.Dir(dir))
 }
 
 func b2i(v bool) int {

@@ -30,7 +30,13 @@ func (o *observer) look() {
 // outdated reports whether a copy does not know yet that another history counts since an
 // unclean election: what it hears and tells is of the one before.
 func (c *copyOf) outdated(p *part) bool {
-	return c.leader != nil && c.leader.Epoch() < p.since || c.follower != nil && c.follower.Epoch() < p.since
+	switch {
+	case c.leader != nil:
+		return c.leader.Epoch() < p.since
+	case c.follower != nil:
+		return c.follower.Epoch() < p.since
+	}
+	return p.since > 0 && c.role.epoch < p.since // it rests in an epoch of before
 }
 
 // lookAt checks one copy (I1, I5, I8), and takes note of what it has committed.
@@ -195,7 +201,7 @@ func (o *observer) incomplete(b *broker, id partition.ID, p *part) string {
 			return "" // its disk was replaced; nobody can know before it registers
 		}
 		return "it has no copy"
-	case m.lost || m.flipped || m.damaged || !p.synced && b.p == nil:
+	case m.lost || m.harmed() || !p.synced && b.p == nil:
 		return ""
 	}
 	held := m.end()

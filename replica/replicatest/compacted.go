@@ -2,7 +2,6 @@ package replicatest
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"slices"
 	"time"
@@ -157,8 +156,7 @@ func (c *copyOf) compact() {
 		Throttle: func(context.Context, int) error { return nil },
 	}
 	done, err := c.log.Compact(context.Background(), c.now(), cfg)
-	if err != nil && (errors.Is(err, log.ErrFailed) || c.p.down(err)) {
-		c.p.trouble(err)
+	if c.report(err); c.p.dead {
 		return
 	}
 	if done.Ran {

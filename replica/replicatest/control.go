@@ -159,16 +159,16 @@ func (p *process) logEnd(id partition.ID) (control.LogEnd, bool) {
 	topic, _ := p.table.TopicByID(id.Topic)
 	c, f := p.copy(id), p.found[id]
 	var l *log.Log
-	var behind bool
+	var behind, damaged bool
 	switch {
-	case f != nil && f.damage != nil:
-		return control.LogEnd{ID: id, Damaged: true, Unusable: true}, true
 	case c != nil:
-		l, behind = c.log, c.behind
-	case f == nil || f.log == nil:
+		l, behind, damaged = c.log, c.behind, c.damage != nil
+	case f == nil:
 		return control.LogEnd{}, false
+	case f.log == nil:
+		return control.LogEnd{ID: id, Damaged: true, Unusable: true}, true
 	default:
-		l, behind = f.log, f.label.Behind
+		l, behind, damaged = f.log, f.label.Behind, f.damage != nil
 	}
 	if mutate.On("new copy speaks") {
 		behind = false
@@ -181,7 +181,7 @@ func (p *process) logEnd(id partition.ID) (control.LogEnd, bool) {
 	if !ok {
 		epoch = log.NoEpoch
 	}
-	return control.LogEnd{ID: id, LastEpoch: epoch, End: end, Damaged: behind}, true
+	return control.LogEnd{ID: id, LastEpoch: epoch, End: end, Damaged: behind || damaged}, true
 }
 
 // alter asks the controller for a change of a partition's ISR.

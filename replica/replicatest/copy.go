@@ -34,6 +34,12 @@ type copyOf struct {
 	flushing, dirty, behind, trimming bool
 	lost                              bool // its log is to be used no more
 
+	damage error     // why it must begin anew; nil: it need not
+	noted  bool      // that is on the disk
+	sound  bool      // all of it has been read since
+	stuck  bool      // it follows nobody until it has left ISR and ELR
+	spoke  log.Epoch // the newest in which it has led or followed; NoEpoch: none
+
 	led     log.Offset // the highest high watermark of the present leader epoch
 	touched bool       // to be looked at by the observer
 }
@@ -53,7 +59,7 @@ type waiter struct {
 func newCopy(p *process, id partition.ID, topic partition.TopicConfig, l *log.Log, dir string, behind bool) *copyOf {
 	return &copyOf{
 		p: p, id: id, topic: topic, log: l, dir: dir, high: l.Start(), behind: behind,
-		role: role{epoch: log.NoEpoch}, mirror: p.b.mirrors[id],
+		role: role{epoch: log.NoEpoch}, mirror: p.b.mirrors[id], spoke: log.NoEpoch,
 	}
 }
 
@@ -92,6 +98,7 @@ func (c *copyOf) assign(a *replica.Assignment) {
 }
 
 func (c *copyOf) lead(a *replica.Assignment) {
+	c.spoke = a.State.Epoch
 	err := error(nil)
 	if !mutate.On("KAFKA-7415") {
 		err = c.log.BeginEpoch(a.State.Epoch)
@@ -112,7 +119,8 @@ func (c *copyOf) lead(a *replica.Assignment) {
 		State: *a.State, Peers: a.Peers,
 		Start: c.log.Start(), Removed: c.log.RemovedBelow(), End: c.log.End(), Flushed: c.log.Flushed(), HighWatermark: c.high,
 	})
-	c.led = c.leader.HighWatermark()
+	c.high = c.leader.HighWatermark()
+	c.led = c.high
 	c.p.w.watch.leads(c)
 	if c.log.Flushed() < c.log.End() {
 		c.flushInTurn()
@@ -124,6 +132,7 @@ func (c *copyOf) lead(a *replica.Assignment) {
 }
 
 func (c *copyOf) follow() {
+	c.spoke = c.state.Epoch
 	c.follower = replica.NewFollower(replica.FollowerConfig{
 		ID: c.id, Self: c.p.id, State: *c.state,
 		Start: c.log.Start(), Removed: c.log.RemovedBelow(), End: c.log.End(), Flushed: c.log.Flushed(),
@@ -187,6 +196,10 @@ func (c *copyOf) carry(out replica.Output) {
 	if out.Lossy || out.Fail != nil {
 		c.p.w.watch.alarm(c, out)
 	}
+	if out.Fail != nil {
+		c.stuck = true
+		c.p.lookAgain(c.id)
+	}
 }
 
 // carryDisk reports whether the disk did as it was told, or refused without harm.
@@ -219,9 +232,18 @@ func (c *copyOf) carryDisk(out replica.Output) bool {
 	default:
 		return true
 	}
-	if err != nil && node.WriteCode(err) == partition.StorageFailed {
+	switch {
+	case err == nil:
+	case node.WriteCode(err) == partition.StorageFailed:
 		c.p.trouble(err)
 		return false
+	case len(out.Append) == 0 && errors.Is(err, log.ErrCorrupt):
+		c.ail(err) // what stands before the cut is not what was written
+	case node.IsFull(err) && c.behind:
+		if _, err := log.DropAside(c.p.fs, c.dir); err != nil && c.p.down(err) {
+			c.p.trouble(err)
+			return false
+		}
 	}
 	if c.follower != nil {
 		c.carry(c.follower.Step(c.now(), replica.Moved{
@@ -259,7 +281,7 @@ func (c *copyOf) leave(code partition.Code) {
 	if c.fetcher != nil {
 		c.fetcher.remove(c)
 	}
-	c.leader, c.follower, c.fetcher = nil, nil, nil
+	c.leader, c.follower, c.fetcher, c.stuck = nil, nil, nil, false
 	waiters := c.waiters
 	c.waiters = nil
 	for _, w := range waiters {
@@ -320,8 +342,8 @@ func (c *copyOf) retain(topic partition.TopicConfig) {
 	}
 	if err == nil {
 		c.trim(start)
-	} else if errors.Is(err, log.ErrFailed) {
-		c.p.trouble(err)
+	} else {
+		c.report(err)
 	}
 	c.settle()
 }
@@ -337,8 +359,7 @@ func (c *copyOf) trim(start log.Offset) {
 	if now := c.log.Start(); err == nil && now == c.log.End() && c.log.Roll() == nil {
 		err = c.log.DeleteBefore(now)
 	}
-	if err != nil && (errors.Is(err, log.ErrFailed) || c.p.down(err)) {
-		c.p.trouble(err)
+	if c.report(err); c.p.dead {
 		return
 	}
 	if now := c.log.Start(); now > before {

@@ -56,7 +56,8 @@ var breakages = []kind{
 		}
 		w.wipe(b)
 	}},
-	{"flip", 2, func(w *World, f Fault, b *broker) { w.flip(b, f) }},
+	{"flip", 3, func(w *World, f Fault, b *broker) { w.flip(b, f) }},
+	{"mislay", 2, func(w *World, f Fault, b *broker) { w.mislay(b, f) }},
 	{"rot", 2, func(w *World, f Fault, b *broker) { w.rot(b, f) }},
 	{"fail sync", 2, func(_ *World, f Fault, b *broker) {
 		b.disk.Inject(logtest.Fault{Op: logtest.Sync | logtest.SyncDir, Nth: 1 + int(f.size*6), Err: errDisk})
@@ -301,7 +302,7 @@ func (w *World) spareable(b *broker) bool {
 			for _, other := range set {
 				o := w.broker(other)
 				m := o.mirrors[id]
-				if o != b && m != nil && !m.lost && !m.flipped && !m.damaged && (p.synced || o.p != nil) && w.watch.incomplete(o, id, p) == "" {
+				if o != b && m != nil && !m.lost && !m.harmed() && (p.synced || o.p != nil) && w.watch.incomplete(o, id, p) == "" {
 					others++
 				}
 			}
@@ -313,19 +314,24 @@ func (w *World) spareable(b *broker) bool {
 	return true
 }
 
-// flip changes a bit of a segment, on one broker at most.
-func (w *World) flip(b *broker, f Fault) {
+// mayHarm reports whether a copy of a broker may be harmed: on one broker at a time, and
+// where others have all that counts, so that what is lost can be had from them again.
+func (w *World) mayHarm(b *broker) bool {
 	for _, o := range w.brokers {
-		if (o.flipped || o.rotten) && o != b {
-			return
+		if (o.harmed() || o.rotten) && o != b {
+			return false
 		}
 	}
-	if !w.spareable(b) || b.voter && !w.votersSuffice() || len(w.watch.ids) == 0 {
+	return w.spareable(b) && (!b.voter || w.votersSuffice()) && len(w.watch.ids) > 0
+}
+
+// flip changes a bit of a segment.
+func (w *World) flip(b *broker, f Fault) {
+	if !w.mayHarm(b) {
 		return
 	}
 	rng := oldrand.New(oldrand.NewSource(f.seed))
-	i := rng.Intn(len(w.watch.ids))
-	m := b.mirrors[w.watch.ids[i]]
+	m := b.mirrors[w.watch.ids[rng.Intn(len(w.watch.ids))]]
 	if m == nil || len(m.marks) == 0 {
 		return
 	}
@@ -343,6 +349,26 @@ func (w *World) flip(b *broker, f Fault) {
 		return
 	}
 	if b.disk.FlipBit(logs[rng.Intn(len(logs))], int64(rng.Intn(1024)), uint(rng.Intn(8))) == nil {
-		b.flipped, m.flipped = true, true
+		m.flipped = true
 	}
+}
+
+// mislay takes the directory of a copy away, and the process that had it open.
+func (w *World) mislay(b *broker, f Fault) {
+	if !w.mayHarm(b) {
+		return
+	}
+	rng := oldrand.New(oldrand.NewSource(f.seed))
+	m := b.mirrors[w.watch.ids[rng.Intn(len(w.watch.ids))]]
+	if m == nil || len(m.marks) == 0 || m.removes || b.p == nil {
+		return
+	}
+	if _, err := b.disk.ReadDir(m.dir); err != nil {
+		return // it is gone already
+	}
+	b.end(false, nil)
+	if err := b.removeAll(m.dir); err != nil {
+		w.fail("disk", "broker %d: %s cannot be removed: %v", b.id, m.dir, err)
+	}
+	m.flipped = true
 }

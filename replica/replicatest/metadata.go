@@ -100,9 +100,20 @@ func (p *process) moved() {
 // roles gives each copy the role that the newest metadata has for it.
 func (p *process) roles() {
 	p.rolesDue = false
-	for _, id := range sortedKeys(p.pending) {
-		delete(p.pending, id)
+	pending := sortedKeys(p.pending)
+	clear(p.pending)
+	for _, id := range pending { // the new ones are listed in one go
+		if a, mine := replica.Assign(p.table, id, p.id, p.epoch); mine && p.copy(id) == nil && p.found[id] == nil {
+			p.prepare(id, &a)
+		}
+	}
+	for _, id := range pending {
 		if p.assign(id); p.dead {
+			return
+		}
+	}
+	if err := p.list(); err != nil {
+		if p.unlisted(err); p.dead {
 			return
 		}
 	}
@@ -114,6 +125,9 @@ func (p *process) roles() {
 
 // assign brings one copy up to date with the table.
 func (p *process) assign(id partition.ID) {
+	if p.dead {
+		return
+	}
 	a, mine := replica.Assign(p.table, id, p.id, p.epoch)
 	if !mine {
 		if p.gone[id] && replica.Gone(p.table, id, p.id, p.epoch) {
@@ -122,39 +136,59 @@ func (p *process) assign(id partition.ID) {
 		return
 	}
 	topic, _ := p.table.TopicByID(id.Topic)
-	inISR := slices.Contains(a.State.ISR, p.id)
+	if p.treat(id, &a, topic.Config); p.dead {
+		return
+	}
 	c := p.copy(id)
 	if c == nil {
-		if !a.Registered && p.found[id] == nil {
-			return
-		}
-		var err error
-		if c, err = p.openCopy(id, topic.Config, !inISR); err != nil {
-			p.refuse(id, topic.Config, err)
-			return
-		}
-		i, _ := slices.BinarySearchFunc(p.copies, id, func(c *copyOf, id partition.ID) int { return c.id.Compare(id) })
-		p.copies = slices.Insert(p.copies, i, c)
+		c = p.prepare(id, &a)
 	}
-	if c.behind && a.Registered && inISR {
-		if err := node.WriteLabel(p.fs, c.dir, node.Label{ID: id, Topic: c.topic}); err != nil {
+	if c == nil {
+		return
+	}
+	if err := p.list(); err != nil {
+		p.unlisted(err)
+		return
+	}
+	if c.behind && a.Registered && slices.Contains(a.State.ISR, p.id) {
+		if err := c.arrived(); err != nil {
 			p.trouble(err)
 			return
 		}
-		c.behind = false
 	}
 	c.assign(&a)
 	c.settle()
 }
 
-// openCopy opens the log of a partition that the metadata assigns here.
+// prepare makes this process's copy of a partition. It is nil if there can be none now.
+func (p *process) prepare(id partition.ID, a *replica.Assignment) *copyOf {
+	if p.dead || !a.Registered && p.found[id] == nil {
+		return nil // whether a new copy is complete only its registration tells
+	}
+	topic, _ := p.table.TopicByID(id.Topic)
+	c, err := p.openCopy(id, topic.Config, !p.lacksNothing(a.State))
+	if err != nil {
+		p.refuse(id, topic.Config, err)
+	}
+	if c == nil || err != nil {
+		return nil
+	}
+	i, _ := slices.BinarySearchFunc(p.copies, id, func(c *copyOf, id partition.ID) int { return c.id.Compare(id) })
+	p.copies = slices.Insert(p.copies, i, c)
+	return c
+}
+
+// openCopy opens the log of a partition that the metadata assigns here. It is nil if that
+// does not open.
 func (p *process) openCopy(id partition.ID, topic partition.TopicConfig, behind bool) (*copyOf, error) {
 	if f := p.found[id]; f != nil {
-		if f.damage != nil {
-			return nil, f.damage
+		if f.log == nil {
+			return nil, nil
 		}
 		delete(p.found, id)
-		return newCopy(p, id, topic, f.log, f.dir, f.label.Behind), nil
+		c := newCopy(p, id, topic, f.log, f.dir, f.label.Behind)
+		c.damage, c.noted = f.damage, f.damage != nil
+		return c, nil
 	}
 	name := node.FreeName(topic.Name, id, p.dirs)
 	dir := filepath.Join(dataDir, name)
@@ -177,7 +211,12 @@ func (p *process) openCopy(id partition.ID, topic partition.TopicConfig, behind 
 func (p *process) refuse(id partition.ID, topic partition.TopicConfig, err error) {
 	switch {
 	case errors.Is(err, log.ErrCorrupt):
-		p.found[id] = &found{label: node.Label{ID: id, Topic: topic}, suspect: true, damage: err}
+		f := p.found[id]
+		if f == nil {
+			f = &found{dir: filepath.Join(dataDir, node.FreeName(topic.Name, id, p.dirs))}
+			p.found[id] = f
+		}
+		f.label.ID, f.label.Topic, f.suspect, f.damage = id, topic, true, err
 	case node.IsFull(err):
 		p.late = true
 	default:

@@ -31,14 +31,19 @@ type mirror struct {
 	flushed log.Offset
 	matched int // marks at the front that are those that are committed
 
-	cutting *log.Offset // a cut to there has begun
-	resets  bool        // a reset has begun
-	lost    bool        // it has lost what it may have acknowledged, and is not registered since
-	flipped bool        // a bit of it has been changed
-	damaged bool        // it did not open
-	removes bool        // its removal has begun
-	lineage int         // of the part, with which its log has been compared
+	cutting  *log.Offset // a cut to there has begun
+	resets   bool        // a reset has begun
+	lost     bool        // it has lost what it may have acknowledged, and is not registered since
+	flipped  bool        // a bit of it has been changed
+	damaged  bool        // it did not open
+	removes  bool        // its removal has begun
+	discards bool        // its being discarded has begun
+	lineage  int         // of the part, with which its log has been compared
 }
+
+// harmed reports whether something has been done to the copy that is not known to be
+// mended.
+func (m *mirror) harmed() bool { return m.flipped || m.damaged }
 
 func (m *mirror) end() log.Offset {
 	if n := len(m.marks); n > 0 {

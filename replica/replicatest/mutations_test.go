@@ -56,6 +56,8 @@ var mistakes = []struct {
 	{name: "all stop at once"},
 	{name: "no rescan"},
 	{name: "new copy speaks", test: newCopiesKeepQuiet, guarded: true},
+	{name: "discard first"},
+	{name: "discard within the epoch"},
 	{name: "vote is not durable"},
 	{name: "wiped voter keeps its name"},
 }

@@ -314,14 +314,14 @@ func (o *observer) touch(c *copyOf) {
 
 // failed sees a process go offline: it may only for what was done to its disk.
 func (o *observer) failed(b *broker, err error) {
-	if !injected(err) && !b.flipped && !(b.rotten && errors.Is(err, quorum.ErrCorrupt)) {
+	if !injected(err) && !b.harmed() && !(b.rotten && errors.Is(err, quorum.ErrCorrupt)) {
 		o.w.fail("disk", "broker %d goes offline for no fault of its disk: %v", b.id, err)
 	}
 }
 
 // bootFailed sees a process not come up.
 func (o *observer) bootFailed(b *broker, err error) {
-	if !injected(err) && !b.flipped && !(b.rotten && errors.Is(err, quorum.ErrCorrupt)) {
+	if !injected(err) && !b.harmed() && !(b.rotten && errors.Is(err, quorum.ErrCorrupt)) {
 		o.w.fail("I32", "broker %d does not start: %v", b.id, err)
 	}
 }

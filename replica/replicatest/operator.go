@@ -140,7 +140,7 @@ func (w *World) sound(id partition.ID) bool {
 		b := w.broker(r)
 		m := b.mirrors[id]
 		at, _ := w.watch.table.Broker(r)
-		if m == nil || m.lost || m.flipped || m.damaged || b.rotten || b.p == nil || at.Epoch != b.p.epoch {
+		if m == nil || m.lost || m.harmed() || b.rotten || b.p == nil || at.Epoch != b.p.epoch {
 			return false
 		}
 	}

@@ -3,6 +3,7 @@ package replicatest
 import (
 	"errors"
 	"io/fs"
+	"maps"
 	"path/filepath"
 	"slices"
 	"syscall"
@@ -53,6 +54,9 @@ type process struct {
 	found    map[partition.ID]*found
 	gone     map[partition.ID]bool   // copies that a committed record has taken away
 	dirs     map[string]partition.ID // the partitions' directories
+	listed   map[string]partition.ID // those that the list of copies names
+	whole    bool                    // that list is known to be
+	asking   map[partition.ID]bool   // the controller is being told of a copy that must begin anew
 	fetchers []*fetcher
 	cold     map[partition.BrokerID]*coldSet // of its followers
 	pending  map[partition.ID]bool
@@ -66,9 +70,10 @@ type process struct {
 // A found is a partition's directory that was there when the process began.
 type found struct {
 	label   node.Label
-	log     *log.Log
+	log     *log.Log // nil: it does not open
 	suspect bool
-	damage  error
+	damage  error // why it must begin anew; nil: it need not
+	missing bool  // its directory is gone
 	dir     string
 }
 
@@ -80,6 +85,7 @@ func openProcess(b *broker) (*process, error) {
 		incarnation: uuid(w.rng), table: partition.NewTable(), replies: make(map[uint64]func(any)),
 		found: make(map[partition.ID]*found), pending: make(map[partition.ID]bool),
 		gone: make(map[partition.ID]bool), dirs: make(map[string]partition.ID), cold: make(map[partition.BrokerID]*coldSet),
+		asking: make(map[partition.ID]bool),
 	}
 	if _, err := log.LockDir(p.fs, dataDir); err != nil {
 		return nil, err
@@ -97,6 +103,12 @@ func openProcess(b *broker) (*process, error) {
 	}
 	p.incarnation = p.incarnation.WithLife(life)
 	if p.cleanEpoch, err = node.TakeCleanMark(p.fs, dataDir); err != nil {
+		return nil, err
+	}
+	if p.whole, err = node.ReadWhole(p.fs, dataDir); err != nil {
+		return nil, err
+	}
+	if p.listed, err = node.ReadCopies(p.fs, dataDir); err != nil {
 		return nil, err
 	}
 	if err := p.openFound(); err != nil {
@@ -165,29 +177,66 @@ func (p *process) openFound() error {
 			p.forgetFlushed(dir)
 		}
 		p.dirs[name] = l.ID
-		f := &found{label: l, dir: dir}
-		opened, recovery, err := p.openLog(dir, l.Topic)
-		switch {
-		case errors.Is(err, log.ErrCorrupt):
-			f.damage, f.suspect = err, true
-		case err != nil:
+		if p.found[l.ID], err = p.find(dir, l); err != nil {
 			return err
-		default:
-			f.log = opened
-			f.suspect = replica.Suspect(l.Topic.Durability, recovery.Lost, p.cleanEpoch != 0)
-			if f.suspect {
-				p.lossy = append(p.lossy, opened)
+		}
+	}
+	p.findMissing()
+	for _, id := range sortedKeys(p.found) {
+		if f := p.found[id]; f.suspect {
+			p.suspects = append(p.suspects, id)
+			if f.log != nil {
+				p.lossy = append(p.lossy, f.log)
 			}
 		}
-		p.w.watch.opened(p.b, l.ID, dir, f.log, f.damage, recovery)
-		if f.suspect {
-			p.suspects = append(p.suspects, l.ID)
-		}
-		p.found[l.ID] = f
 	}
-	slices.SortFunc(p.suspects, partition.ID.Compare)
 	p.w.watch.openedAll(p)
 	return nil
+}
+
+// find opens the log of one partition's directory.
+func (p *process) find(dir string, l node.Label) (*found, error) {
+	why, discarded, err := node.KnownDamage(p.fs, dir)
+	if err == nil && discarded {
+		if why, err = nil, node.FinishDiscard(p.fs, dir); err == nil {
+			p.w.watch.discarded(p.b, l.ID)
+		}
+	}
+	if err != nil {
+		return nil, err
+	}
+	f := &found{label: l, dir: dir, damage: why}
+	opened, recovery, err := p.openLog(dir, l.Topic)
+	var damage error
+	switch {
+	case errors.Is(err, log.ErrCorrupt):
+		f.damage, f.suspect, damage = err, true, err
+	case err != nil:
+		return nil, err
+	default:
+		f.log, f.suspect = opened, replica.Suspect(l.Topic.Durability, recovery.Lost, p.cleanEpoch != 0)
+	}
+	p.w.watch.opened(p.b, l.ID, dir, f.log, damage, recovery)
+	if why != nil && f.log != nil && recovery.Lost { // it may have been cut with the rest
+		report, err := log.Verify(p.fs, dir)
+		if err == nil && len(report.Damage) == 0 {
+			f.damage, err = nil, node.ForgetDamage(p.fs, dir)
+		}
+		return f, err
+	}
+	return f, nil
+}
+
+// findMissing takes the copies that are listed and were not found for damaged.
+func (p *process) findMissing() {
+	for _, name := range slices.Sorted(maps.Keys(p.listed)) {
+		id := p.listed[name]
+		if p.found[id] == nil {
+			p.dirs[name] = id
+			p.found[id] = &found{damage: fs.ErrNotExist, suspect: true, missing: true, dir: filepath.Join(dataDir, name)}
+			p.w.watch.missing(p.b, id)
+		}
+	}
 }
 
 // forgetFlushed makes a log's record of its flushed end that of a new log, for a mistake
@@ -235,6 +284,7 @@ func (p *process) start() {
 	w.at(w.delay(), b, awake, "member", p.member)
 	w.at(span(w.rng, 0, lag/2), b, disk, "clock", p.clock)
 	w.at(span(w.rng, 0, cleanPace), b, disk, "clean", p.clean)
+	w.at(span(w.rng, 0, scrubPace), b, disk, "scrub", p.scrub)
 }
 
 // trouble deals with an error of the disk: the process is dead, or goes offline.

@@ -18,7 +18,10 @@ func (o *observer) opened(b *broker, id partition.ID, dir string, l *log.Log, da
 		m = &mirror{b: b, part: p, lineage: p.lineage}
 		b.mirrors[id] = m
 	}
-	m.dir, m.removes = dir, false
+	if m.discards && damage == nil && l.End() == 0 {
+		m = o.discarded(b, id) // that was finished, and the process died before it could be seen
+	}
+	m.dir, m.removes, m.discards = dir, false, false
 	m.part.dirty = true
 	if damage != nil {
 		if !m.flipped {
@@ -36,7 +39,7 @@ func (o *observer) opened(b *broker, id partition.ID, dir string, l *log.Log, da
 		o.w.fail("I32", "broker %d: %s ends at %d after recovery; %d was flushed (lost: %t)", b.id, m.part.name, l.End(), needed, r.Lost)
 		return
 	}
-	m.marks, m.matched, m.start = nil, 0, l.Start()
+	m.marks, m.matched, m.start, m.damaged = nil, 0, l.Start(), false
 	if at, err := o.readBack(m, &old, l, l.Start()); err != nil {
 		if !old.flipped {
 			o.w.fail("I32", "broker %d: %s cannot be read at %d after recovery: %v", b.id, m.part.name, at, err)
@@ -52,6 +55,7 @@ func (o *observer) opened(b *broker, id partition.ID, dir string, l *log.Log, da
 	o.epochsFit(b, m, l)
 	if l.End() < old.end() && (!m.part.synced || old.flipped) {
 		m.lost = true
+		b.former[id] = append(b.former[id], &old) // it has held it, whatever was said of that is true
 	}
 	m.flushed = l.Flushed()
 	m.cutting, m.resets = nil, false
@@ -81,6 +85,52 @@ func (o *observer) readBack(m, old *mirror, l *log.Log, at log.Offset) (log.Offs
 		}
 	}
 	return at, nil
+}
+
+// discards sees that a copy is about to be discarded: nobody may count on it (I2, I3).
+func (o *observer) discards(b *broker, id partition.ID) {
+	if m := b.mirrors[id]; m != nil {
+		m.discards = true
+	}
+}
+
+// discarded sees that it has been: from now on this broker holds nothing.
+func (o *observer) discarded(b *broker, id partition.ID) *mirror {
+	old := b.mirrors[id]
+	if old != nil {
+		b.former[id] = append(b.former[id], old)
+	}
+	p := o.part(id)
+	m := &mirror{b: b, part: p, lineage: p.lineage}
+	b.mirrors[id] = m
+	o.counts.Anew++
+	return m
+}
+
+// missing sees a process miss the directory of a copy. One that was never flushed may
+// have gone with the power.
+func (o *observer) missing(b *broker, id partition.ID) {
+	switch m := b.mirrors[id]; {
+	case m == nil, m.removes:
+	case !m.flipped && m.flushed > m.start:
+		o.w.fail("I32", "broker %d has no copy of %s any more", b.id, m.part.name)
+	default:
+		m.damaged, m.lost = true, true
+	}
+}
+
+// ails sees a process take a copy for damaged: it may only for what was done to its disk.
+func (o *observer) ails(c *copyOf, err error) {
+	if m := c.mirror; !m.flipped && !m.damaged {
+		o.w.fail("I32", "broker %d takes %s for damaged, and it is not: %v", c.p.id, m.part.name, err)
+	}
+}
+
+// scrubbed sees that all that a copy has flushed was read, and is sound.
+func (o *observer) scrubbed(c *copyOf) {
+	if m := c.mirror; m.flipped && c.log.Flushed() == c.log.End() {
+		m.flipped = m.begins() < m.start
+	}
 }
 
 // begins is the offset at which the files of the mirror's log begin.

@@ -2,7 +2,7 @@ package replicatest
 
 import (
 	"errors"
-	"slices"
+	"path/filepath"
 
 	"github.com/samsalog/samsa/log"
 	"github.com/samsalog/samsa/partition"
@@ -34,13 +34,14 @@ func (p *process) remove(id partition.ID) {
 		dir, l = f.dir, f.log
 	}
 	if c != nil {
-		c.leave(partition.Resigned)
-		c.role, c.lost = role{epoch: log.NoEpoch}, true
-		c.wakeParked()
-		p.copies = slices.DeleteFunc(p.copies, func(o *copyOf) bool { return o == c })
+		p.quit(c)
 		dir, l = c.dir, c.log
 	}
-	if dir == "" {
+	if f != nil && f.missing {
+		delete(p.dirs, filepath.Base(dir))
+		delete(p.b.mirrors, id)
+	}
+	if dir == "" || f != nil && f.missing {
 		return
 	}
 	if l != nil {

@@ -12,7 +12,7 @@ import (
 // is replaced in the end, and it comes back as a stranger.
 func (w *World) rot(b *broker, f Fault) {
 	for _, o := range w.brokers {
-		if o.flipped || o.rotten {
+		if o.harmed() || o.rotten {
 			return
 		}
 	}

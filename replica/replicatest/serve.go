@@ -6,7 +6,6 @@ import (
 	"github.com/samsalog/samsa/log"
 	"github.com/samsalog/samsa/partition"
 	"github.com/samsalog/samsa/replica"
-	"github.com/samsalog/samsa/replica/node"
 )
 
 // serveFetch answers a follower's fetch.
@@ -185,11 +184,12 @@ func (s *serving) gather(again bool) bool {
 		}
 		b, err := p.c.log.Read(p.from, upTo, min(p.max, max(s.budget-bytes, 1)))
 		if err != nil {
-			p.answer.Code = node.ReadCode(err)
+			s.p.w.watch.unreadable(p.c, p.from, err)
 			if r := p.c.role; !r.leads || r.epoch != p.epoch {
 				p.answer.Code = partition.NotLeader
+			} else {
+				p.answer.Code = p.c.readFault(err)
 			}
-			s.p.w.watch.unreadable(p.c, p.from, err)
 			told = true
 			continue
 		}

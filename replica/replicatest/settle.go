@@ -26,9 +26,6 @@ func (w *World) settle() {
 		b.calm()
 		b.skew = 0
 		b.disk.Revive()
-		if b.flipped && w.wipe(b) {
-			w.tell("the disk of broker %d is replaced", b.id)
-		}
 	}
 	w.faults.skew = 0
 	if !w.until(settleTime, w.converged) {
@@ -155,7 +152,6 @@ func (w *World) partConverged(id partition.ID, p *part) string {
 	if w.stuck(id) {
 		return ""
 	}
-	worn := false // a copy that nothing repairs
 	if st.Leader == partition.NoBroker {
 		return fmt.Sprintf("%s has no leader: %+v", p.name, *st)
 	}
@@ -167,15 +163,15 @@ func (w *World) partConverged(id partition.ID, p *part) string {
 	for _, r := range st.Replicas {
 		m := w.broker(r).mirrors[id]
 		switch {
-		case m != nil && (m.damaged || m.flipped):
-			worn = true
+		case m != nil && (m.damaged || m.flipped && m.begins() >= m.start):
+			return fmt.Sprintf("broker %d has a copy of %s that is damaged, and does not begin anew", r, p.name)
 		case !slices.Contains(st.ISR, r):
 			return fmt.Sprintf("broker %d is not in the ISR of %s: %+v", r, p.name, *st)
 		case m == nil || m.end() != end || p.synced && m.flushed != end:
 			return fmt.Sprintf("broker %d does not hold all of %s, which ends at %d: %+v", r, p.name, end, *st)
 		}
 	}
-	if st.Target != nil && !worn {
+	if st.Target != nil {
 		return fmt.Sprintf("%s is on its way to %v: %+v", p.name, st.Target, *st)
 	}
 	if p.hw != end {
@@ -184,18 +180,19 @@ func (w *World) partConverged(id partition.ID, p *part) string {
 	return ""
 }
 
-// stuck reports whether a partition waits for its operator, as it should: nobody is
-// complete for certain, and one of those who may be has lost its copy.
+// stuck reports whether a partition waits for its operator, as it should: all who may
+// lead are damaged, or nobody is complete for certain and one of those who may be has
+// lost its copy.
 func (w *World) stuck(id partition.ID) bool {
 	st, _ := w.watch.table.Partition(id)
-	for _, r := range st.Replicas {
-		m := w.broker(r).mirrors[id]
-		if m != nil && (m.damaged || m.flipped) && len(st.ISR) < w.watch.table.MinISR(id) {
-			return true // nothing repairs it, and without it there are too few
-		}
+	if may := slices.Concat(st.ISR, st.ELR); len(may) > 0 {
+		return !slices.ContainsFunc(may, func(r partition.BrokerID) bool {
+			m := w.broker(r).mirrors[id]
+			return m == nil || !m.harmed()
+		})
 	}
-	if st.Leader != partition.NoBroker || len(st.ISR) > 0 || len(st.ELR) > 0 {
-		return st.Leader != partition.NoBroker && w.broker(st.Leader).flipped
+	if st.Leader != partition.NoBroker {
+		return false
 	}
 	for _, r := range st.LastKnownELR {
 		b := w.broker(r)

@@ -132,6 +132,7 @@ func (c *Counts) add(o Counts) {
 	c.Unclean += o.Unclean
 	c.Cold += o.Cold
 	c.Compacted += o.Compacted
+	c.Anew += o.Anew
 }
 
 // report tells how a seed failed: which faults it took, and the end of its trace.
