@@ -28,15 +28,10 @@ func (o *observer) look() {
 }
 
 // outdated reports whether a copy does not know yet that another history counts since an
-// unclean election: what it hears and tells is of the one before.
+// unclean election: what it hears and tells is of the one before, and so is its high
+// watermark until it has heard of another.
 func (c *copyOf) outdated(p *part) bool {
-	switch {
-	case c.leader != nil:
-		return c.leader.Epoch() < p.since
-	case c.follower != nil:
-		return c.follower.Epoch() < p.since
-	}
-	return p.since > 0 && c.role.epoch < p.since // it rests in an epoch of before
+	return p.since > 0 && c.heard < p.since
 }
 
 // lookAt checks one copy (I1, I5, I8), and takes note of what it has committed.

@@ -40,6 +40,7 @@ type copyOf struct {
 	stuck  bool      // it follows nobody until it has left ISR and ELR
 	spoke  log.Epoch // the newest in which it has led or followed; NoEpoch: none
 
+	heard   log.Epoch  // the one in which it learned its high watermark; NoEpoch: none
 	led     log.Offset // the highest high watermark of the present leader epoch
 	touched bool       // to be looked at by the observer
 }
@@ -59,7 +60,7 @@ type waiter struct {
 func newCopy(p *process, id partition.ID, topic partition.TopicConfig, l *log.Log, dir string, behind bool) *copyOf {
 	return &copyOf{
 		p: p, id: id, topic: topic, log: l, dir: dir, high: l.Start(), behind: behind,
-		role: role{epoch: log.NoEpoch}, mirror: p.b.mirrors[id], spoke: log.NoEpoch,
+		role: role{epoch: log.NoEpoch}, mirror: p.b.mirrors[id], spoke: log.NoEpoch, heard: log.NoEpoch,
 	}
 }
 
@@ -119,7 +120,7 @@ func (c *copyOf) lead(a *replica.Assignment) {
 		State: *a.State, Peers: a.Peers,
 		Start: c.log.Start(), Removed: c.log.RemovedBelow(), End: c.log.End(), Flushed: c.log.Flushed(), HighWatermark: c.high,
 	})
-	c.high = c.leader.HighWatermark()
+	c.high, c.heard = c.leader.HighWatermark(), a.State.Epoch
 	c.led = c.high
 	c.p.w.watch.leads(c)
 	if c.log.Flushed() < c.log.End() {
@@ -169,7 +170,7 @@ func (c *copyOf) carry(out replica.Output) {
 		return
 	}
 	if out.Moved {
-		c.high = out.HighWatermark
+		c.high, c.heard = out.HighWatermark, c.state.Epoch
 		if c.follower != nil {
 			c.high = c.follower.HighWatermark()
 		}

@@ -129,7 +129,7 @@ var breakages = []kind{
 	}},
 	{"disorder", 5, func(w *World, f Fault, _ *broker) {
 		w.links.slow, w.links.late = f.size*0.5, f.For/2
-		w.at(2*f.For, nil, always, "order", func() { w.links.slow = 0 })
+		w.at(4*f.For, nil, always, "order", func() { w.links.slow = 0 })
 	}},
 }
 

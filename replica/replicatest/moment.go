@@ -28,7 +28,7 @@ const patience = 2 * time.Second
 
 // drawMoment draws none mostly.
 func drawMoment(rng *rand.Rand) moment {
-	return []moment{anyMoment, joining, leading, cutting, registered, acking}[pick(rng, 8, 3, 2, 2, 1, 1)]
+	return []moment{anyMoment, joining, leading, cutting, registered, acking}[pick(rng, 8, 5, 2, 2, 1, 1)]
 }
 
 // await has a fault wait for its moment, or strike now.

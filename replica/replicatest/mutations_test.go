@@ -55,7 +55,7 @@ var mistakes = []struct {
 	{name: "flushed end unknown"},
 	{name: "all stop at once"},
 	{name: "no rescan"},
-	{name: "new copy speaks", test: newCopiesKeepQuiet, guarded: true},
+	{name: "new copy speaks", test: newCopiesKeepQuiet},
 	{name: "discard first"},
 	{name: "discard within the epoch"},
 	{name: "vote is not durable"},

@@ -202,7 +202,7 @@ func (w *World) stuck(id partition.ID) bool {
 		if f := b.p.found[id]; f != nil && (f.damage != nil || f.label.Behind) {
 			return true
 		}
-		if c := b.p.copy(id); c != nil && c.behind {
+		if c := b.p.copy(id); c != nil && (c.behind || c.damage != nil) {
 			return true
 		}
 	}
