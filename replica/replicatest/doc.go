@@ -60,6 +60,10 @@
 // to hold the front of its log may still have it. Nothing else is excused by it, and it
 // must have been asked for, where nobody who is complete could lead.
 //
+// A bit is flipped, or the directory of a copy taken away, on one broker at a time and where
+// others have all that counts. Reads, or a scrub, must find it, and the copy be made anew:
+// see anew.go. What it held before stays known, for an acknowledgement may rest on it.
+//
 // A copy of a compacted topic is compared by what is left of it: see compacted.go.
 // Tombstones go soon, so that who was away for a moment must begin anew.
 //
