@@ -140,6 +140,36 @@ func snapshotScript(fs log.FS) (done int, err error) {
 	return len(steps) - 1, s.close()
 }
 
+// A snapshot comes with a higher term, in the place of entries that were never agreed on:
+// whenever power fails, none of them counts as committed afterwards.
+func TestASnapshotDoesNotVouchForWhatItReplaces(t *testing.T) {
+	for at, crashed := 1, true; crashed; at++ {
+		disk := logtest.NewDisk(log.NewMemFS())
+		s := formedStorage(t, disk)
+		var entries []*pb.Entry
+		for i := uint64(1); i <= 30; i++ {
+			entries = append(entries, entry(i, 1, "entry"))
+		}
+		require.NoError(t, s.save(hardState(1, 0, 10), entries))
+		disk.Crash(at)
+		snap := snapshotAt(20, 3)
+		err := s.saveAll(hardState(4, 0, 20), &snap, nil)
+		crashed = err != nil
+		if crashed {
+			require.ErrorIs(t, err, logtest.ErrCrashed, "call %d", at)
+		}
+		require.NoError(t, disk.PowerFail(nil))
+		s, err = openStorage(storageConfig(disk))
+		require.NoError(t, err)
+		if s.snap.index == 0 {
+			require.EqualValues(t, 10, s.kept.Commit, "call %d", at)
+			continue
+		}
+		require.Equal(t, snap.mark, s.snap.mark)
+		require.EqualValues(t, 20, s.last())
+	}
+}
+
 // Each case damages a voter that has a snapshot of entry 12 and the entries 16 to 20.
 func TestDamagedSnapshotIsRefused(t *testing.T) {
 	dir := filepath.Join("data", "quorum")
