@@ -79,11 +79,11 @@ func (s *storage) check() error {
 	snap := s.snap.mark
 	var begin uint64
 	switch at, has := s.log.EpochAt(log.Offset(snap.index)); {
-	case snap.index == 0 && s.log.End() == 0 && s.kept.Commit == 0:
+	case formed && s.log.End() == 0:
+		return &CorruptError{Reason: "there is a " + stateName + ", but no log"} // that one was begun before
+	case snap.index == 0 && s.log.End() == 0:
 		begin = firstOf
 	case snap.index == 0:
-	case s.log.End() == 0:
-		return &CorruptError{Reason: fmt.Sprintf("there is a snapshot of entry %d, but no log", snap.index)}
 	case s.last() < snap.index || has && s.log.Start() <= log.Offset(snap.index) && uint64(at) != snap.term:
 		begin = snap.index + 1
 	}
