@@ -2,6 +2,7 @@ package quorum
 
 import (
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"path/filepath"
 	"strings"
@@ -231,6 +232,28 @@ func TestDamagedSnapshotIsRefused(t *testing.T) {
 			require.Equal(t, mark{12, 2}, s.snap.mark)
 			require.NoError(t, s.close())
 		})
+	}
+}
+
+// A snapshot that cannot be read is damage if its bytes are wrong, and else the disk's fault:
+// who is damaged begins anew as another voter.
+func TestSnapshotThatCannotBeServed(t *testing.T) {
+	for _, corrupt := range []bool{true, false} {
+		disk := logtest.NewDisk(log.NewMemFS())
+		s := formedStorage(t, disk)
+		require.NoError(t, s.save(hardState(2, 0, 1), []*pb.Entry{entry(1, 2, "entry")}))
+		require.NoError(t, s.saveSnapshot(snapshotAt(1, 2), 5))
+		snap, err := s.serve(mark{1, 1})
+		require.NoError(t, err)
+		require.Nil(t, snap.payload, "there is none of that term")
+		if corrupt {
+			flip(t, disk, filepath.Join("data", "quorum", mark{1, 2}.fileName()), 40)
+		} else {
+			disk.FailNth(logtest.Open, 1, errDisk)
+		}
+		_, err = s.serve(mark{1, 2})
+		require.Equal(t, corrupt, errors.Is(err, ErrCorrupt), "%v", err)
+		require.Equal(t, err, s.save(nil, nil), "the first error is final")
 	}
 }
 

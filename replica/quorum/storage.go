@@ -251,12 +251,12 @@ func (s *storage) forget(first uint64) {
 	}
 }
 
-// fail keeps the first error: an error of a disk is final, and damage that the log comes
-// upon is the voter's.
+// fail keeps the first error: an error of a disk is final, and damage that is come upon is
+// the voter's.
 func (s *storage) fail(err error) error {
 	if s.err == nil {
 		if errors.Is(err, log.ErrCorrupt) && !errors.Is(err, ErrCorrupt) {
-			err = &CorruptError{Reason: "its log is damaged", Err: err}
+			err = &CorruptError{Reason: "what it keeps is damaged", Err: err}
 		}
 		s.err = err
 	}
