@@ -31,11 +31,15 @@ func openStorage(cfg Config) (*storage, error) {
 		return nil, fmt.Errorf("quorum: open log: %w", err)
 	}
 	s.log = l
-	if recovery.Lost {
+	err = s.check()
+	if err == nil && recovery.Lost {
 		// Nothing that this voter ever answered for: answers wait for the sync.
 		cfg.Logger.Info("quorum log had an unfinished write at its end", "cut", int64(recovery.CutAt))
+		if err = l.Reported(); err != nil {
+			err = fmt.Errorf("quorum: log: %w", err)
+		}
 	}
-	if err := s.check(); err != nil {
+	if err != nil {
 		_ = l.Close() // the first error is the one to report
 		return nil, err
 	}
