@@ -1,7 +1,9 @@
 package log_test
 
 import (
+	"errors"
 	"math"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -39,6 +41,33 @@ func TestALookAtALogThatIsBeingReset(t *testing.T) {
 	require.EqualValues(t, 1000, l.Start())
 	require.NoError(t, l.Close())
 	require.Empty(t, d.Handles())
+}
+
+// A bit of a header decides nothing that is for good, before the checksum was asked.
+func TestDeleteBeforeDoesNotTrustAHeader(t *testing.T) {
+	cfg := log.Config{SegmentBytes: 800}
+	d := logtest.NewDisk(log.NewMemFS())
+	l := open(t, d, "d", cfg)
+	fill(t, l, 30)
+	require.NoError(t, l.Close())
+	names := files(t, d, ".log")
+	require.NoError(t, d.FlipBit("d/"+names[0], 26, 2)) // its last offset is 5, and not 1
+	l = open(t, d, "d", cfg)
+	err := l.DeleteBefore(4)
+	bad, ok := errors.AsType[*log.CorruptError](err)
+	require.True(t, ok, "%v", err)
+	require.Equal(t, []any{names[0], int64(0), log.Offset(0)}, []any{bad.File, bad.At, bad.Offset})
+	require.Zero(t, l.Start())
+	require.NoError(t, l.Close())
+
+	// What is damaged leaves with its segment, as before.
+	require.NoError(t, d.FlipBit("d/"+names[1], 26, 2))
+	l = open(t, d, "d", cfg)
+	next, err := strconv.ParseInt(strings.TrimSuffix(names[1], ".log"), 10, 64)
+	require.NoError(t, err)
+	require.NoError(t, l.DeleteBefore(log.Offset(next)))
+	require.EqualValues(t, next, l.Start())
+	require.Equal(t, names[1:], files(t, d, ".log"))
 }
 
 func TestARepairKeepsTheProducersAndWhatEarlierOnesSetAside(t *testing.T) {
