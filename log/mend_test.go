@@ -70,6 +70,34 @@ func TestDeleteBeforeDoesNotTrustAHeader(t *testing.T) {
 	require.Equal(t, names[1:], files(t, d, ".log"))
 }
 
+// Of a sealed segment that has lost its end, a cut would make a log that is shorter than
+// what it was asked for: what is missing may have been acknowledged.
+func TestACutIntoWhatIsMissingIsDamage(t *testing.T) {
+	cfg := log.Config{SegmentBytes: 800}
+	d := logtest.NewDisk(log.NewMemFS())
+	l := open(t, d, "d", cfg)
+	fill(t, l, 30)
+	require.NoError(t, l.Close())
+	name := files(t, d, ".log")[0]
+	f, err := d.Open("d/" + name)
+	require.NoError(t, err)
+	n := int64(len(timed(1000, 1005)))
+	require.NoError(t, f.Truncate(2*n))
+	require.NoError(t, f.Close())
+	l = open(t, d, "d", cfg)
+	before := files(t, d, "")
+	err = l.Truncate(8)
+	bad, ok := errors.AsType[*log.CorruptError](err)
+	require.True(t, ok, "%v", err)
+	require.Equal(t, []any{name, 2 * n, log.Offset(4)}, []any{bad.File, bad.At, bad.Offset})
+	require.EqualValues(t, 60, l.End())
+	require.Equal(t, before, files(t, d, ""))
+	require.NoError(t, l.Truncate(4), "up to there it is sound")
+	require.EqualValues(t, 4, l.End())
+	appendTo(t, l, 9, "x")
+	require.Len(t, values(t, l, 0), 5)
+}
+
 func TestARepairKeepsTheProducersAndWhatEarlierOnesSetAside(t *testing.T) {
 	d := logtest.NewDisk(log.NewMemFS())
 	l := open(t, d, "d", log.Config{})

@@ -55,8 +55,8 @@ func (l *Log) soil(from Offset) error {
 	return l.saveBounds(b)
 }
 
-// findCut returns the place of the batch that holds end. It checks all before it in
-// that segment, whose digest it makes anew.
+// findCut returns the place of the batch that holds end, which lies before the end of the
+// log. It checks all before it in that segment, whose digest it makes anew.
 func (l *Log) findCut(end Offset) (flushPlace, error) {
 	l.mu.Lock()
 	st := &l.state
@@ -72,8 +72,11 @@ func (l *Log) findCut(end Offset) (flushPlace, error) {
 	w := newWalk(file, size, s.base, e)
 	for {
 		p := flushPlace{end: w.next, segment: s, pos: w.pos, digest: w.digest}
-		if w.next == end || w.pos == size {
+		if w.next == end {
 			return p, nil
+		}
+		if w.pos == size { // what is missing may have been acknowledged: that is no cut
+			return p, &CorruptError{File: s.name(), At: w.pos, Offset: w.next, Reason: "the file ends before the next segment begins"}
 		}
 		if _, err := w.step(); err != nil {
 			return flushPlace{}, place(err, s.name(), w.pos, w.next)
