@@ -3,6 +3,7 @@ package log_test
 import (
 	"errors"
 	"math"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -96,6 +97,27 @@ func TestACutIntoWhatIsMissingIsDamage(t *testing.T) {
 	require.EqualValues(t, 4, l.End())
 	appendTo(t, l, 9, "x")
 	require.Len(t, values(t, l, 0), 5)
+}
+
+// One sealed segment stays open beside the active one, whatever is removed meanwhile.
+func TestOneSealedSegmentStaysOpen(t *testing.T) {
+	for name, remove := range map[string]func(l *log.Log) error{
+		"at the front": func(l *log.Log) error { return l.DeleteBefore(2) },
+		"at the end":   func(l *log.Log) error { return l.Truncate(l.End() - 30) },
+	} {
+		d := logtest.NewDisk(log.NewMemFS())
+		l := open(t, d, "d", log.Config{SegmentBytes: 800, Memory: log.NewMemory(0)})
+		fill(t, l, 50)
+		_, err := l.Flush()
+		require.NoError(t, err)
+		_, err = l.Read(2, l.End(), 100)
+		require.NoError(t, err)
+		require.NoError(t, remove(l), name)
+		_, err = l.Read(30, l.End(), 100)
+		require.NoError(t, err)
+		open := slices.DeleteFunc(d.Handles(), func(n string) bool { return !strings.HasSuffix(n, ".log") })
+		require.Len(t, open, 2, name)
+	}
 }
 
 func TestARepairKeepsTheProducersAndWhatEarlierOnesSetAside(t *testing.T) {

@@ -248,10 +248,10 @@ func (l *Log) dropBelow(start Offset) error {
 	st.segments = st.segments[n:]
 	st.hints = hints{}
 	st.tail.forget(start)
-	if st.warm != nil && st.warm.base < start {
+	files := l.retire(gone)
+	if st.warm != nil && st.warm.dead { // one that holds the start stays open
 		st.warm = nil
 	}
-	files := l.retire(gone)
 	l.mu.Unlock()
 	if n == 0 && len(l.leftover) == 0 {
 		return nil

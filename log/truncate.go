@@ -99,7 +99,6 @@ func (l *Log) cut(p flushPlace) error {
 	st.segments = st.segments[:n:n]
 	st.tail.cut(s, p.pos, p.end)
 	st.hints = hints{}
-	st.warm = nil
 	s.size, s.ahead = p.pos, 0
 	s.digest, s.digested, s.sealed, s.seal = p.digest, true, false, nil
 	s.index.cut(p.pos, int64(p.end-s.base))
@@ -112,6 +111,9 @@ func (l *Log) cut(p flushPlace) error {
 		l.place = p
 	}
 	files := l.retire(gone)
+	if w := st.warm; w != nil && (w.dead || w == s) {
+		st.warm = nil
+	}
 	l.mu.Unlock()
 	defer l.done(s)
 
