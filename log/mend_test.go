@@ -3,6 +3,7 @@ package log_test
 import (
 	"errors"
 	"math"
+	"runtime"
 	"slices"
 	"strconv"
 	"strings"
@@ -97,6 +98,28 @@ func TestACutIntoWhatIsMissingIsDamage(t *testing.T) {
 	require.EqualValues(t, 4, l.End())
 	appendTo(t, l, 9, "x")
 	require.Len(t, values(t, l, 0), 5)
+}
+
+// However long a file has become, no more of it is read than it can have to say.
+func TestSmallFilesThatHaveGrown(t *testing.T) {
+	d, want := closedLog(t)
+	for _, suffix := range []string{"index", "flushed"} { // both of each segment; the flushed end
+		for _, name := range files(t, d, suffix) {
+			f, err := d.Open("d/" + name)
+			require.NoError(t, err)
+			require.NoError(t, f.Truncate(8<<20))
+			require.NoError(t, f.Close())
+		}
+	}
+	var before, after runtime.MemStats
+	runtime.ReadMemStats(&before)
+	r, err := log.Verify(d, "d")
+	require.NoError(t, err)
+	require.Empty(t, r.Damage)
+	l := open(t, d, "d", smallSegments)
+	require.Equal(t, want[22:], values(t, l, 22))
+	runtime.ReadMemStats(&after)
+	require.Less(t, after.TotalAlloc-before.TotalAlloc, uint64(8<<20))
 }
 
 // One sealed segment stays open beside the active one, whatever is removed meanwhile.
