@@ -122,6 +122,32 @@ func TestSmallFilesThatHaveGrown(t *testing.T) {
 	require.Less(t, after.TotalAlloc-before.TotalAlloc, uint64(8<<20))
 }
 
+// What a crash has left of a seal, or of a snapshot of producers, does not stay for good.
+func TestUnfinishedFilesAreRemoved(t *testing.T) {
+	for name, reuse := range map[string]func(d *logtest.Disk) error{
+		"Open":     func(d *logtest.Disk) error { return open(t, d, "d", smallSegments).Close() },
+		"SetAside": func(d *logtest.Disk) error { return log.SetAside(d, "d") },
+	} {
+		d := logtest.NewDisk(log.NewMemFS())
+		for _, pattern := range []string{"*.sum.tmp", "*.snapshot.tmp"} {
+			d.Inject(logtest.Fault{Op: logtest.Rename, Name: pattern, Every: 1, Err: errDied})
+		}
+		l := open(t, d, "d", smallSegments)
+		var b log.Builder
+		b.Identify(7, 0, 0)
+		b.Append(1000, nil, []byte("v"), nil)
+		_, err := l.Append(0, b.Build())
+		require.NoError(t, err)
+		fill(t, l, 20)
+		_ = l.Close()
+		d.Revive()
+		require.Greater(t, len(files(t, d, ".sum.tmp")), 1, name)
+		require.NotEmpty(t, files(t, d, ".snapshot.tmp"), name)
+		require.NoError(t, reuse(d))
+		require.Empty(t, files(t, d, ".tmp"), name)
+	}
+}
+
 // One sealed segment stays open beside the active one, whatever is removed meanwhile.
 func TestOneSealedSegmentStaysOpen(t *testing.T) {
 	for name, remove := range map[string]func(l *log.Log) error{
