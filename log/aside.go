@@ -55,7 +55,7 @@ func setAside(fsys FS, path string, taken bool) error {
 
 // besideSegments tells whether a file is a log's, and no segment of it.
 func besideSegments(name string) bool {
-	for _, suffix := range []string{indexSuffix, timesSuffix, sealSuffix, snapshotSuffix, cleanedSuffix, deletedSuffix} {
+	for _, suffix := range append([]string{indexSuffix, timesSuffix, sealSuffix, snapshotSuffix}, unfinished...) {
 		if _, ok := parseName(name, suffix); ok {
 			return true
 		}

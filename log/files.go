@@ -151,3 +151,22 @@ func readWhole(fsys FS, name string, limit int64) ([]byte, error) {
 	}
 	return b, nil
 }
+
+// readPrefix reads what a file begins with: limit bytes of it at most.
+func readPrefix(fsys FS, name string, limit int64) ([]byte, error) {
+	f, err := fsys.Open(name)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	size, err := f.Size()
+	if err != nil {
+		return nil, err
+	}
+	b := make([]byte, min(size, limit))
+	n, err := f.ReadAt(b, 0)
+	if err != nil && !errors.Is(err, io.EOF) {
+		return nil, err
+	}
+	return b[:n], nil
+}

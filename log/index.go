@@ -148,15 +148,18 @@ func findEntry(entries []indexEntry, base, off Offset) (indexEntry, bool) {
 	return entries[i-1], true
 }
 
-// readHints reads both index files of a segment. That one is missing, or larger
-// than any is, leaves it empty.
-func readHints(fsys FS, s *segment) (entries, times []byte, err error) {
+// readHints reads both index files of a segment with so many bytes of batches: no more of
+// them than there can be entries, and a byte, by which one that is longer is told. One
+// that is missing is empty.
+func readHints(fsys FS, s *segment, size int64) (entries, times []byte, err error) {
+	most := size / BatchOverhead // one for each batch
 	for _, f := range []struct {
-		name string
-		to   *[]byte
-	}{{s.indexPath(), &entries}, {s.timesPath(), &times}} {
-		*f.to, err = readWhole(fsys, f.name, math.MaxInt32)
-		if err != nil && !errors.Is(err, fs.ErrNotExist) && !errors.Is(err, ErrCorrupt) {
+		name  string
+		limit int64
+		to    *[]byte
+	}{{s.indexPath(), most*indexEntrySize + 1, &entries}, {s.timesPath(), most*timeEntrySize + 1, &times}} {
+		*f.to, err = readPrefix(fsys, f.name, f.limit)
+		if err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return nil, nil, err
 		}
 	}
@@ -166,7 +169,7 @@ func readHints(fsys FS, s *segment) (entries, times []byte, err error) {
 // readIndexBelow reads the index of an active segment up to the recovery point, if
 // its checksums bear it out; if not, it is empty, and not whole.
 func readIndexBelow(fsys FS, s *segment, pos, end int64, sums indexSums) (index, error) {
-	e, t, err := readHints(fsys, s)
+	e, t, err := readHints(fsys, s, pos)
 	if err != nil {
 		return index{}, err
 	}

@@ -3,7 +3,6 @@ package log
 import (
 	"errors"
 	"io/fs"
-	"math"
 	"path/filepath"
 )
 
@@ -73,7 +72,7 @@ func (x *inspection) readSmall() error {
 		err = &CorruptError{File: epochsFile, Offset: -1, Reason: "missing"}
 	}
 	x.badEpochs = err
-	b, err = readWhole(x.fsys, filepath.Join(x.dir, slotFile), math.MaxInt32)
+	b, err = readPrefix(x.fsys, filepath.Join(x.dir, slotFile), 2*slotStride)
 	if err == nil {
 		x.slot, err = parseSlots(b)
 	}

@@ -6,6 +6,8 @@ import (
 	"io"
 	"io/fs"
 	"path/filepath"
+	"slices"
+	"strings"
 )
 
 // Repairs is what [Repair] did.
@@ -29,9 +31,9 @@ const damagedSuffix = ".damaged"
 // A checkpoint of epochs, bounds or a flushed end that is damaged is made again from
 // the batches. The log counts as one that has lost something, see [Recovery], until
 // [Log.Reported]. A log without damage is left alone, as is one whose [Log.Reset] was
-// cut short, which Open completes. After a crash within it the log
-// is damaged still, or repaired. Nobody else may have the directory open; see
-// [LockDir].
+// cut short, which Open completes; a compaction that was, is completed first. After a
+// crash within it the log is damaged still, or repaired. Nobody else may have the
+// directory open; see [LockDir].
 func Repair(fsys FS, dir string, cfg Config) (Repairs, error) {
 	x, err := inspect(fsys, dir)
 	if err != nil {
@@ -40,21 +42,54 @@ func Repair(fsys FS, dir string, cfg Config) (Repairs, error) {
 	if x.bounds.reset {
 		return Repairs{End: x.bounds.start}, nil // Open goes on with that
 	}
-	n := x.sound()
-	whole := n == len(x.segments) && (n == 0 || x.walks[n-1].next >= x.flushed() && !x.missingFront())
-	if whole && x.badBounds == nil && x.badEpochs == nil && x.badSlot == nil && (n > 0 || x.slot.sequence <= 1) {
-		end := x.slot.end
-		if n > 0 {
-			end = x.walks[n-1].next
-		}
+	if end, whole := x.whole(); whole {
 		return Repairs{End: end}, nil
 	}
+	if x.swapping() {
+		// What the compaction was made from would come back beside what is set aside.
+		if err := x.finishSwap(); err != nil {
+			return Repairs{}, err
+		}
+		if x, err = inspect(fsys, dir); err != nil {
+			return Repairs{}, err
+		}
+	}
+	n := x.sound()
 	if n == 0 {
 		return Repairs{}, &CorruptError{File: slotFile, Offset: x.slot.end, Reason: "no segment is left; nothing can be repaired"}
 	}
 	r := &repair{inspection: x, n: n, cfg: cfg.withDefaults()}
 	err = r.run()
 	return r.Repairs, err
+}
+
+// whole tells whether there is nothing to repair, and where the log ends then.
+func (x *inspection) whole() (end Offset, whole bool) {
+	n := x.sound()
+	if n < len(x.segments) || x.badBounds != nil || x.badEpochs != nil || x.badSlot != nil {
+		return 0, false
+	}
+	if n == 0 {
+		return x.slot.end, x.slot.sequence <= 1
+	}
+	end = x.walks[n-1].next
+	return end, end >= x.flushed() && !x.missingFront()
+}
+
+// swapping tells whether a compaction was cut short behind its step 2.
+func (x *inspection) swapping() bool {
+	return slices.ContainsFunc(x.segments, func(s *segment) bool { return strings.HasSuffix(s.path, swapSuffix) })
+}
+
+// finishSwap completes that compaction, as Open does.
+func (x *inspection) finishSwap() error {
+	names, err := x.fsys.ReadDir(x.dir)
+	if err != nil {
+		return err
+	}
+	o := opening{log: &Log{fsys: x.fsys, dir: x.dir, bounds: x.bounds}}
+	_, err = o.tidy(names)
+	return err
 }
 
 // A repair keeps the first n segments of what was inspected, the last of them as far

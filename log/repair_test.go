@@ -4,6 +4,7 @@ import (
 	"io"
 	"math/rand"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -146,5 +147,47 @@ func TestRepairSurvivesACrashAtEveryChangeOfTheDisk(t *testing.T) {
 			require.Equal(t, append([]string{}, want[l.Start():l.End()]...), append([]string{}, got...))
 			require.NoError(t, l.Close())
 		}
+	}
+}
+
+// A compaction that a crash has cut short is completed before anything is set aside: what
+// it was made from is as good as gone.
+func TestARepairBesideAnUnfinishedCompaction(t *testing.T) {
+	for n := 1; ; n++ {
+		d := logtest.NewDisk(log.NewMemFS())
+		k := newKeyedLog(t, open(t, d, "d", compactSegments), 3)
+		k.write(80)
+		d.Inject(logtest.Fault{Op: logtest.Rename, Name: "*.log", Nth: n, Err: errDied})
+		_, err := k.compact(20_000, log.CompactConfig{UpTo: k.End()})
+		_ = k.Close()
+		d.Revive()
+		if err == nil {
+			require.Greater(t, n, 5)
+			break
+		}
+		first := files(t, d, ".log")[0]
+		swaps := files(t, d, ".swap")
+		require.Len(t, swaps, 1)
+		if swaps[0] < first {
+			first = swaps[0] // it stands for the oldest segments
+		}
+		require.NoError(t, d.FlipBit("d/"+first, sizeOf(t, d, first)-1, 3))
+
+		r, err := log.Repair(d, "d", compactSegments)
+		require.NoError(t, err)
+		require.Empty(t, files(t, d, ".swap"))
+		require.NotEmpty(t, r.Aside)
+		for _, name := range r.Aside {
+			require.True(t, strings.HasSuffix(name, ".log.damaged"), name)
+		}
+		found, err := log.Verify(d, "d")
+		require.NoError(t, err)
+		require.Empty(t, found.Damage, "rename %d", n)
+		k.Log = open(t, d, "d", compactSegments)
+		require.Equal(t, r.End, k.End())
+		for _, rec := range k.records(k.Start()) {
+			require.Equal(t, k.all[rec.Offset], rec)
+		}
+		require.NoError(t, k.Close())
 	}
 }

@@ -197,7 +197,8 @@ func (l *Log) leftBelow() bool {
 	return len(segments) > 1 && segments[1].base <= l.Start()
 }
 
-// batchStart returns the first offset of the batch that holds off.
+// batchStart returns the first offset of the batch that holds off, which it checks: what
+// the header alone says of where a batch ends may be damaged, and would move the start.
 func (l *Log) batchStart(off Offset) (Offset, error) {
 	switch start, end := l.Start(), l.End(); {
 	case off <= start || off == end:
@@ -208,6 +209,10 @@ func (l *Log) batchStart(off Offset) (Offset, error) {
 	l.mu.Lock()
 	st := &l.state
 	s := st.segments[findSegment(st.segments, off)]
+	if s.base == off { // a segment begins with a batch
+		l.mu.Unlock()
+		return off, nil
+	}
 	s.pin()
 	r := &reading{segment: s, from: off, epochs: st.epochs, cuts: st.cuts}
 	l.mu.Unlock()
@@ -216,8 +221,18 @@ func (l *Log) batchStart(off Offset) (Offset, error) {
 	if err != nil {
 		return off, err
 	}
-	err = l.seek(r, file, size)
-	return r.first, err
+	if err := l.seek(r, file, size); err != nil {
+		return off, err
+	}
+	sc := scanner{file: file, size: size}
+	b, err := sc.batch(r.pos)
+	if err == nil {
+		err = b.Check()
+	}
+	if err != nil {
+		return off, place(err, s.name(), r.pos, r.first)
+	}
+	return r.first, nil
 }
 
 // dropBelow moves the start of the log, and removes what lies below it.
@@ -233,10 +248,10 @@ func (l *Log) dropBelow(start Offset) error {
 	st.segments = st.segments[n:]
 	st.hints = hints{}
 	st.tail.forget(start)
-	if st.warm != nil && st.warm.base < start {
+	files := l.retire(gone)
+	if st.warm != nil && st.warm.dead { // one that holds the start stays open
 		st.warm = nil
 	}
-	files := l.retire(gone)
 	l.mu.Unlock()
 	if n == 0 && len(l.leftover) == 0 {
 		return nil

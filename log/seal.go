@@ -112,7 +112,7 @@ func readSealed(fsys FS, s *segment, size int64) (index, *seal, error) {
 	if err != nil || found == nil {
 		return index{}, nil, err
 	}
-	e, t, err := readHints(fsys, s)
+	e, t, err := readHints(fsys, s, size)
 	if err != nil || checksum(e) != found.sums.entriesCRC || checksum(t) != found.sums.timesCRC {
 		return index{}, found, err
 	}

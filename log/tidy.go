@@ -6,6 +6,9 @@ import (
 	"slices"
 )
 
+// unfinished are the suffixes of files that a crash has left of what was not completed.
+var unfinished = []string{cleanedSuffix, deletedSuffix, sealSuffix + tempSuffix, snapshotSuffix + tempSuffix}
+
 // tidy sorts the names of a log's directory, and finishes what a crash has left
 // undone: files that are not complete or not needed any more are removed, whichever
 // way round the crash left them. known: the log has been begun.
@@ -55,7 +58,7 @@ func (o *opening) tidy(names []string) (known bool, err error) {
 				gone = append(gone, &segment{base: base, path: segmentPath(l.dir, base)})
 			}
 		}
-		for _, suffix := range []string{cleanedSuffix, deletedSuffix} {
+		for _, suffix := range unfinished {
 			if _, ok := parseName(name, suffix); !ok {
 				continue
 			}

@@ -55,8 +55,8 @@ func (l *Log) soil(from Offset) error {
 	return l.saveBounds(b)
 }
 
-// findCut returns the place of the batch that holds end. It checks all before it in
-// that segment, whose digest it makes anew.
+// findCut returns the place of the batch that holds end, which lies before the end of the
+// log. It checks all before it in that segment, whose digest it makes anew.
 func (l *Log) findCut(end Offset) (flushPlace, error) {
 	l.mu.Lock()
 	st := &l.state
@@ -72,8 +72,11 @@ func (l *Log) findCut(end Offset) (flushPlace, error) {
 	w := newWalk(file, size, s.base, e)
 	for {
 		p := flushPlace{end: w.next, segment: s, pos: w.pos, digest: w.digest}
-		if w.next == end || w.pos == size {
+		if w.next == end {
 			return p, nil
+		}
+		if w.pos == size { // what is missing may have been acknowledged: that is no cut
+			return p, &CorruptError{File: s.name(), At: w.pos, Offset: w.next, Reason: "the file ends before the next segment begins"}
 		}
 		if _, err := w.step(); err != nil {
 			return flushPlace{}, place(err, s.name(), w.pos, w.next)
@@ -96,7 +99,6 @@ func (l *Log) cut(p flushPlace) error {
 	st.segments = st.segments[:n:n]
 	st.tail.cut(s, p.pos, p.end)
 	st.hints = hints{}
-	st.warm = nil
 	s.size, s.ahead = p.pos, 0
 	s.digest, s.digested, s.sealed, s.seal = p.digest, true, false, nil
 	s.index.cut(p.pos, int64(p.end-s.base))
@@ -109,6 +111,9 @@ func (l *Log) cut(p flushPlace) error {
 		l.place = p
 	}
 	files := l.retire(gone)
+	if w := st.warm; w != nil && (w.dead || w == s) {
+		st.warm = nil
+	}
 	l.mu.Unlock()
 	defer l.done(s)
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"math/rand"
 	"strings"
 	"testing"
@@ -139,6 +140,26 @@ func runScript(fs log.FS, script []saving) (done int, err error) {
 		}
 	}
 	return len(script), nil
+}
+
+// A write that was cut short is told of once: nobody had an answer that counts on it.
+func TestAnUnfinishedWriteIsToldOnce(t *testing.T) {
+	disk := logtest.NewDisk(log.NewMemFS())
+	s := formedStorage(t, disk)
+	require.NoError(t, s.save(hardState(1, 0, 0), []*pb.Entry{entry(1, 1, "a")}))
+	disk.Inject(logtest.Fault{Op: logtest.Sync, Name: "*.log", Err: errDisk})
+	require.ErrorIs(t, s.save(nil, []*pb.Entry{entry(2, 1, strings.Repeat("x", 3000))}), errDisk)
+	require.NoError(t, disk.PowerFailKeeping(0.5, rand.New(rand.NewSource(2))))
+	for _, told := range []bool{true, false} {
+		var text strings.Builder
+		cfg := storageConfig(disk)
+		cfg.Logger = slog.New(slog.NewTextHandler(&text, nil))
+		s, err := openStorage(cfg)
+		require.NoError(t, err)
+		require.EqualValues(t, 1, s.last())
+		require.Equal(t, told, strings.Contains(text.String(), "unfinished"), text.String())
+		require.NoError(t, s.close())
+	}
 }
 
 func isPrefix(short, long []*pb.Entry) bool {

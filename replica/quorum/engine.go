@@ -349,7 +349,7 @@ func (e *Engine) Status() Status { return e.status }
 func (e *Engine) Close() error {
 	var err error
 	if e.err == nil {
-		err = e.disk.hint(uint64(e.status.Commit))
+		err = e.disk.hint(e.applied) // not what the status says: that may be hearsay
 	}
 	if closing := e.disk.close(); err == nil {
 		err = closing

@@ -174,3 +174,31 @@ func TestNoSnapshotOfAStateThatIsAhead(t *testing.T) {
 	}
 	require.Equal(t, ahead, h.engine.disk.snap.index, "of all that it has")
 }
+
+// A leader that was cut off, and removed meanwhile, follows what the others have agreed
+// on; what it had proposed in vain stays void, also when it stops and comes back.
+func TestWhatARemovedLeaderHadProposedStaysVoid(t *testing.T) {
+	cryptotest.SetGlobalRandom(t, 16)
+	r := newRig(t, 16, 3)
+	r.startAll()
+	r.say("a")
+	old := r.leader()
+	r.alike(time.Minute)
+	r.cut[old.cfg.Self] = true
+	for i := range 5 {
+		old.propose(fmt.Sprint("void ", i))
+	}
+	r.elect(time.Minute).change(Change{Remove: old.cfg.Self})
+	for i := range 10 {
+		r.say(fmt.Sprint("entry ", i))
+	}
+	delete(r.cut, old.cfg.Self)
+	r.run(time.Minute, func() bool { return old.engine.outside })
+	before := r.alike(time.Minute)
+	require.Greater(t, uint64(len(before)), old.engine.disk.last())
+
+	require.NoError(t, old.engine.Close())
+	old.start()
+	r.run(time.Minute, func() bool { return len(old.applied) >= len(before) })
+	require.Equal(t, before, old.applied[:len(before)])
+}

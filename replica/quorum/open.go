@@ -31,11 +31,15 @@ func openStorage(cfg Config) (*storage, error) {
 		return nil, fmt.Errorf("quorum: open log: %w", err)
 	}
 	s.log = l
-	if recovery.Lost {
+	err = s.check()
+	if err == nil && recovery.Lost {
 		// Nothing that this voter ever answered for: answers wait for the sync.
 		cfg.Logger.Info("quorum log had an unfinished write at its end", "cut", int64(recovery.CutAt))
+		if err = l.Reported(); err != nil {
+			err = fmt.Errorf("quorum: log: %w", err)
+		}
 	}
-	if err := s.check(); err != nil {
+	if err != nil {
 		_ = l.Close() // the first error is the one to report
 		return nil, err
 	}
@@ -79,11 +83,11 @@ func (s *storage) check() error {
 	snap := s.snap.mark
 	var begin uint64
 	switch at, has := s.log.EpochAt(log.Offset(snap.index)); {
-	case snap.index == 0 && s.log.End() == 0 && s.kept.Commit == 0:
+	case formed && s.log.End() == 0:
+		return &CorruptError{Reason: "there is a " + stateName + ", but no log"} // that one was begun before
+	case snap.index == 0 && s.log.End() == 0:
 		begin = firstOf
 	case snap.index == 0:
-	case s.log.End() == 0:
-		return &CorruptError{Reason: fmt.Sprintf("there is a snapshot of entry %d, but no log", snap.index)}
 	case s.last() < snap.index || has && s.log.Start() <= log.Offset(snap.index) && uint64(at) != snap.term:
 		begin = snap.index + 1
 	}

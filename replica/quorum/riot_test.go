@@ -136,6 +136,9 @@ func (r *riot) mischief() {
 	h := r.hosts[r.rng.IntN(len(r.hosts))]
 	switch r.rng.IntN(8) {
 	case 0, 1:
+		if r.rng.IntN(3) == 0 {
+			require.NoError(r.t, h.engine.Close())
+		}
 		h.crashAndTear(r.rng.IntN(2) == 0)
 		r.pass(time.Duration(r.rng.IntN(4000)) * time.Millisecond)
 		h.start()

@@ -140,11 +140,12 @@ func (e *Engine) serveChunk(body []byte) ([]byte, error) {
 	if e.err != nil || c.cluster != e.status.Cluster || !e.status.formed() {
 		return encodePiece(piece{}), e.err
 	}
-	payload, err := e.disk.payload(c.mark)
+	snap, err := e.disk.serve(c.mark)
 	if e.fail(err) {
 		return nil, err
 	}
-	if c.at > int64(len(payload)) {
+	total := int64(len(snap.payload))
+	if c.at > total {
 		return encodePiece(piece{}), nil
 	}
 	e.unserved = 0
@@ -153,8 +154,8 @@ func (e *Engine) serveChunk(body []byte) ([]byte, error) {
 			e.shipments[i].ticks = 0
 		}
 	}
-	end := min(int64(len(payload)), c.at+pieceSize)
-	return encodePiece(piece{int64(len(payload)), xxhash.Sum64(payload), payload[c.at:end]}), nil
+	end := min(total, c.at+pieceSize)
+	return encodePiece(piece{total, snap.sum, snap.payload[c.at:end]}), nil
 }
 
 // serveFailure takes the word that a snapshot did not arrive.
@@ -244,14 +245,14 @@ func (e *Engine) gotPiece(m Message, answer []byte, err error) {
 // errNotArrived: raft goes on from a snapshot that nobody gave to it.
 var errNotArrived = errors.New("quorum: snapshot has not arrived")
 
-// takeArrived returns the snapshot that raft goes on from; nil: it does not.
+// takeArrived returns the snapshot that raft goes on from; nil: it does not, and has no
+// use for one that has arrived.
 func (e *Engine) takeArrived(announced *pb.Snapshot) (*snapshot, error) {
-	meta := announced.GetMetadata()
+	snap, meta := e.arrived, announced.GetMetadata()
+	e.arrived = snapshot{}
 	if meta.GetIndex() == 0 {
 		return nil, nil
 	}
-	snap := e.arrived
-	e.arrived = snapshot{}
 	if snap.mark != (mark{meta.GetIndex(), meta.GetTerm()}) {
 		return nil, errNotArrived
 	}

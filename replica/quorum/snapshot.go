@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"strings"
 
+	"github.com/cespare/xxhash/v2"
 	"github.com/samsalog/samsa/log"
 	"github.com/samsalog/samsa/partition"
 	"github.com/samsalog/samsa/transport/wire"
@@ -197,7 +198,7 @@ func (s *storage) writeSnapshot(snap snapshot) error {
 	s.snap.state = nil
 	s.stale, s.wanted = false, false
 	if s.served.index != 0 {
-		s.served = served{mark: snap.mark, payload: payload} // somebody is after it, or after the last one
+		s.served = serving(snap.mark, payload) // somebody is after it, or after the last one
 	}
 	if old.index == 0 || old == snap.mark {
 		return nil
@@ -212,22 +213,25 @@ func (s *storage) writeSnapshot(snap snapshot) error {
 type served struct {
 	mark
 	payload []byte
+	sum     uint64 // of the payload
 }
 
-// payload returns the payload of a snapshot; nil: there is no such one any more.
-func (s *storage) payload(m mark) ([]byte, error) {
-	if m.index == 0 || s.served.mark == m {
-		return s.served.payload, nil
-	}
-	if s.snap.mark != m {
-		return nil, nil
+func serving(m mark, payload []byte) served { return served{m, payload, xxhash.Sum64(payload)} }
+
+// serve returns a snapshot to be served; without a payload: there is no such one any more.
+func (s *storage) serve(m mark) (served, error) {
+	switch {
+	case m.index > 0 && s.served.mark == m:
+		return s.served, nil
+	case m.index == 0 || s.snap.mark != m:
+		return served{}, nil
 	}
 	b, err := log.ReadFile(s.fs, filepath.Join(s.dir, m.fileName()), snapMagic, snapVersion)
 	if err != nil {
-		return nil, s.fail(&CorruptError{Reason: m.fileName(), Err: err})
+		return served{}, s.fail(fmt.Errorf("quorum: read %s: %w", m.fileName(), err))
 	}
-	s.served = served{mark: m, payload: b}
-	return b, nil
+	s.served = serving(m, b)
+	return s.served, nil
 }
 
 // Snapshot tells raft of the newest snapshot. The state is not in it: who gets the

@@ -2,6 +2,7 @@ package quorum
 
 import (
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"path/filepath"
 	"strings"
@@ -140,6 +141,36 @@ func snapshotScript(fs log.FS) (done int, err error) {
 	return len(steps) - 1, s.close()
 }
 
+// A snapshot comes with a higher term, in the place of entries that were never agreed on:
+// whenever power fails, none of them counts as committed afterwards.
+func TestASnapshotDoesNotVouchForWhatItReplaces(t *testing.T) {
+	for at, crashed := 1, true; crashed; at++ {
+		disk := logtest.NewDisk(log.NewMemFS())
+		s := formedStorage(t, disk)
+		var entries []*pb.Entry
+		for i := uint64(1); i <= 30; i++ {
+			entries = append(entries, entry(i, 1, "entry"))
+		}
+		require.NoError(t, s.save(hardState(1, 0, 10), entries))
+		disk.Crash(at)
+		snap := snapshotAt(20, 3)
+		err := s.saveAll(hardState(4, 0, 20), &snap, nil)
+		crashed = err != nil
+		if crashed {
+			require.ErrorIs(t, err, logtest.ErrCrashed, "call %d", at)
+		}
+		require.NoError(t, disk.PowerFail(nil))
+		s, err = openStorage(storageConfig(disk))
+		require.NoError(t, err)
+		if s.snap.index == 0 {
+			require.EqualValues(t, 10, s.kept.Commit, "call %d", at)
+			continue
+		}
+		require.Equal(t, snap.mark, s.snap.mark)
+		require.EqualValues(t, 20, s.last())
+	}
+}
+
 // Each case damages a voter that has a snapshot of entry 12 and the entries 16 to 20.
 func TestDamagedSnapshotIsRefused(t *testing.T) {
 	dir := filepath.Join("data", "quorum")
@@ -201,6 +232,28 @@ func TestDamagedSnapshotIsRefused(t *testing.T) {
 			require.Equal(t, mark{12, 2}, s.snap.mark)
 			require.NoError(t, s.close())
 		})
+	}
+}
+
+// A snapshot that cannot be read is damage if its bytes are wrong, and else the disk's fault:
+// who is damaged begins anew as another voter.
+func TestSnapshotThatCannotBeServed(t *testing.T) {
+	for _, corrupt := range []bool{true, false} {
+		disk := logtest.NewDisk(log.NewMemFS())
+		s := formedStorage(t, disk)
+		require.NoError(t, s.save(hardState(2, 0, 1), []*pb.Entry{entry(1, 2, "entry")}))
+		require.NoError(t, s.saveSnapshot(snapshotAt(1, 2), 5))
+		snap, err := s.serve(mark{1, 1})
+		require.NoError(t, err)
+		require.Nil(t, snap.payload, "there is none of that term")
+		if corrupt {
+			flip(t, disk, filepath.Join("data", "quorum", mark{1, 2}.fileName()), 40)
+		} else {
+			disk.FailNth(logtest.Open, 1, errDisk)
+		}
+		_, err = s.serve(mark{1, 2})
+		require.Equal(t, corrupt, errors.Is(err, ErrCorrupt), "%v", err)
+		require.Equal(t, err, s.save(nil, nil), "the first error is final")
 	}
 }
 

@@ -85,7 +85,7 @@ func (s *storage) saveAll(hard *pb.HardState, snap *snapshot, entries []*pb.Entr
 	if s.err != nil {
 		return s.err
 	}
-	if err := s.promise(hard, entries); err != nil {
+	if err := s.promise(hard, snap, entries); err != nil {
 		return err
 	}
 	if snap != nil {
@@ -114,7 +114,7 @@ func (s *storage) saveAll(hard *pb.HardState, snap *snapshot, entries []*pb.Entr
 }
 
 // promise keeps another term or vote.
-func (s *storage) promise(hard *pb.HardState, entries []*pb.Entry) error {
+func (s *storage) promise(hard *pb.HardState, snap *snapshot, entries []*pb.Entry) error {
 	if hard == nil || hard.GetTerm() == s.kept.Term && hard.GetVote() == s.kept.Vote {
 		return nil
 	}
@@ -124,9 +124,12 @@ func (s *storage) promise(hard *pb.HardState, entries []*pb.Entry) error {
 		return s.fail(fmt.Errorf("quorum: term %d is above the last that a log can hold", k.Term))
 	}
 	// Of what is committed, the part that is here already: entries that are
-	// about to be cut are not.
+	// about to be cut are not, nor those in whose place a snapshot is to come.
 	commit := min(hard.GetCommit(), s.last())
-	if len(entries) > 0 {
+	switch {
+	case snap != nil:
+		commit = 0
+	case len(entries) > 0:
 		commit = min(commit, entries[0].GetIndex()-1)
 	}
 	k.Commit = max(k.Commit, commit)
@@ -248,12 +251,12 @@ func (s *storage) forget(first uint64) {
 	}
 }
 
-// fail keeps the first error: an error of a disk is final, and damage that the log comes
-// upon is the voter's.
+// fail keeps the first error: an error of a disk is final, and damage that is come upon is
+// the voter's.
 func (s *storage) fail(err error) error {
 	if s.err == nil {
 		if errors.Is(err, log.ErrCorrupt) && !errors.Is(err, ErrCorrupt) {
-			err = &CorruptError{Reason: "its log is damaged", Err: err}
+			err = &CorruptError{Reason: "what it keeps is damaged", Err: err}
 		}
 		s.err = err
 	}

@@ -252,6 +252,24 @@ func TestDamagedVoterIsRefused(t *testing.T) {
 	}
 }
 
+// A log is begun before anything is promised. So one that is gone is not a new one, also
+// if nothing of it is known to have been committed yet: it may have been counted on.
+func TestLogThatIsLostBeforeItsFirstCommit(t *testing.T) {
+	fs := log.NewMemFS()
+	s := formedStorage(t, fs)
+	require.NoError(t, s.save(hardState(1, 2, 0), []*pb.Entry{entry(1, 1, "")}))
+	require.NoError(t, s.close())
+	logDir := filepath.Join("data", "quorum", logName)
+	names, err := fs.ReadDir(logDir)
+	require.NoError(t, err)
+	for _, name := range names {
+		require.NoError(t, fs.Remove(filepath.Join(logDir, name)))
+	}
+	_, err = openStorage(storageConfig(fs))
+	require.ErrorIs(t, err, ErrCorrupt)
+	require.ErrorContains(t, err, "no log")
+}
+
 func flip(t *testing.T, fs log.FS, name string, at int64) {
 	f, err := fs.Open(name)
 	require.NoError(t, err)
