@@ -179,8 +179,12 @@ func (n *Node) assign(id partition.ID) {
 	}
 	r.compacted.Store(topic.Compact)
 	if r.behind.Load() && a.Registered && slices.Contains(a.State.ISR, n.self) {
-		if err := n.arrived(r); err != nil {
-			n.Fail(err)
+		switch err := n.arrived(r); {
+		case err == nil:
+		case isFull(err):
+			n.putOff() // until then its word does not count, though it might
+		default:
+			n.failStorage(err)
 			return
 		}
 	}
@@ -216,6 +220,11 @@ func (n *Node) unlisted(err error) {
 		return
 	}
 	n.logger.Warn("no room for the list of copies", "broker", n.self, "error", err)
+	n.putOff()
+}
+
+// putOff has the roles looked at again when there may be room.
+func (n *Node) putOff() {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	n.later = true
@@ -250,9 +259,7 @@ func (n *Node) refuse(id partition.ID, topic string, err error) {
 		n.mu.Unlock()
 	case isFull(err):
 		n.logger.Warn("no room for a replica", "partition", dirName(topic, id.Partition), "error", err)
-		n.mu.Lock()
-		n.later = true
-		n.mu.Unlock()
+		n.putOff()
 		n.noteFull()
 	default:
 		n.failStorage(err)

@@ -138,7 +138,7 @@ type Node struct {
 	settled    chan struct{}         // closed when the pending roles have been taken; nil: none pending
 	hurry      context.CancelFunc    // ends the heartbeat under way
 	hurried    bool                  // it has, so that the next one follows at once
-	later      bool                  // some replica could not be made for want of room
+	later      bool                  // for want of room something is still to be done in assign
 }
 
 // tailBytes is how much of what was appended last a broker keeps in memory.
