@@ -36,7 +36,13 @@ func (n *Node) Apply(index log.Offset, data []byte) {
 		n.pending[id] = true
 	}
 	n.noteGone(changes.Partitions)
-	if len(changes.Brokers) > 0 || len(changes.Topics) > 0 {
+	for _, topic := range changes.Topics { // all its partitions may be kept otherwise
+		t, _ := n.table.TopicByID(topic)
+		for i := range t.Partitions {
+			n.pending[partition.ID{Topic: topic, Partition: partition.PartitionID(i)}] = true
+		}
+	}
+	if len(changes.Brokers) > 0 {
 		n.allPending = true
 	}
 	if n.someoneStops() {

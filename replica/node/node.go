@@ -99,6 +99,7 @@ type Node struct {
 	lossy      []*log.Log              // those of the suspects that open
 	dirs       map[string]partition.ID // whose the directories are; of Open, then of runRoles
 	listed     map[string]partition.ID // those that the list on the disk has; likewise
+	unwritten  bool                    // the two may differ; likewise
 	whole      bool                    // nothing that is not listed was here; likewise
 
 	ctx      context.Context // ends with Run
@@ -197,6 +198,7 @@ func (n *Node) readDir() error {
 		return err
 	}
 	n.findMissing()
+	n.unwritten = !maps.Equal(n.dirs, n.listed)
 	for id, f := range n.found {
 		if f.suspect {
 			n.suspects = append(n.suspects, id)
