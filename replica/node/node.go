@@ -231,6 +231,7 @@ func (n *Node) Run(ctx context.Context) error {
 	loops.Go(n.runController)
 	loops.Go(n.runClock)
 	loops.Go(n.runCleaner)
+	loops.Go(n.runCompactor)
 	loops.Go(n.runScrubber)
 	loops.Wait()
 	n.resignAll()
