@@ -140,22 +140,22 @@ func (s *Service) load(ctx context.Context) (*term, error) {
 
 // serve ticks groups as they ask for it, until the term ends.
 func (s *Service) serve(t *term) {
-	timer := time.NewTimer(0)
+	timer := time.NewTimer(time.Hour)
 	defer timer.Stop()
 	for {
-		select {
-		case <-timer.C:
-		case <-s.wakes:
-		case <-t.ctx.Done():
-			s.ask(func() { s.drop(t, "end of the term", nil) })
-			return
-		}
 		var next time.Time
 		s.ask(func() { next = s.ring(t) })
 		if next.IsZero() {
 			timer.Stop()
 		} else {
 			timer.Reset(time.Until(next))
+		}
+		select {
+		case <-timer.C:
+		case <-s.wakes:
+		case <-t.ctx.Done():
+			s.ask(func() { s.drop(t, "end of the term", nil) })
+			return
 		}
 	}
 }

@@ -21,6 +21,7 @@ type fakeCluster struct {
 	unknown    bool // the topic does not exist yet
 
 	mu       sync.Mutex // guards all below
+	keyed    bool       // records without a key are not taken
 	attempts int
 	flying   map[partition.ID]int
 	overlaps int
@@ -44,13 +45,13 @@ func newFake() *fakeCluster {
 func (f *fakeCluster) Topic(ctx context.Context, name string) (Topic, error) {
 	f.mu.Lock()
 	f.lookUps++
-	unknown := f.unknown
+	unknown, keyed := f.unknown, f.keyed
 	f.mu.Unlock()
 	if unknown {
 		<-ctx.Done()
 		return Topic{}, ctx.Err()
 	}
-	return Topic{ID: topicID(name), Partitions: f.partitions, MaxBatchBytes: f.maxBatch}, nil
+	return Topic{ID: topicID(name), Partitions: f.partitions, MaxBatchBytes: f.maxBatch, Keyed: keyed}, nil
 }
 
 func topicID(name string) (id partition.UUID) {
@@ -104,6 +105,13 @@ func (f *fakeCluster) Produce(ctx context.Context, req partition.ProduceRequest,
 		f.held = append(f.held, b)
 	}
 	return partition.ProduceResponse{Code: end.code, First: log.Offset(first), Epoch: 3}, end.err
+}
+
+// compact has the topic take records with a key alone, from now on.
+func (f *fakeCluster) compact() {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.keyed = true
 }
 
 // values returns what the log of a partition holds.

@@ -166,7 +166,7 @@ func (p *Producer) admit(ctx context.Context, q *queue, rec *Record) (int, error
 		return 0, fmt.Errorf("%w: %d bytes, and there is room for %d", ErrTooLarge, n, limit)
 	}
 	// Its leader would refuse it, and all that is in one batch with it.
-	if q.topic.keyed && rec.Key == nil {
+	if q.topic.keyed.Load() && rec.Key == nil {
 		return 0, partition.MissingKey
 	}
 	if rec.Timestamp > p.latest.Load() {

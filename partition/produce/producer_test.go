@@ -399,6 +399,38 @@ func TestRecordAboveTheTopicsLimitIsRefusedInItsTurn(t *testing.T) {
 	})
 }
 
+// A leader refuses a batch whole: one record without a key would take others with it.
+func TestRecordWithoutAKeyIsRefusedInItsTurn(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFake()
+		f.delay = time.Second
+		p := start(t, Config{}, f)
+		keyed := func(v string) Record {
+			rec := value(v)
+			rec.Key = []byte("key")
+			return rec
+		}
+		var l teller
+		p.Send(t.Context(), value("a"), l.done("a"))
+		f.compact()
+		p.Send(t.Context(), keyed("b"), l.done("b"))
+		require.NoError(t, p.Flush(t.Context())) // after a second it looks what has become of the topic
+		p.Send(t.Context(), keyed("c"), l.done("c"))
+		p.Send(t.Context(), value("d"), l.done("d"))
+		p.Send(t.Context(), keyed("e"), l.done("e"))
+		require.NoError(t, p.Flush(t.Context()))
+		require.Equal(t, []string{"a", "b", "c", "d", "e"}, l.values())
+		for _, told := range l.all() {
+			if told.value == "d" {
+				require.ErrorIs(t, told.err, partition.MissingKey)
+				continue
+			}
+			require.NoError(t, told.err)
+		}
+		require.Equal(t, []string{"a", "b", "c", "e"}, f.values("t", 0))
+	})
+}
+
 func TestRecordsWithoutAKeyStayTogether(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := newFake()

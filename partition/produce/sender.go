@@ -107,6 +107,8 @@ func (q *queue) attempt(b *batch, data log.Batch) (partition.ProduceResponse, er
 
 // pause waits before the next attempt.
 func (q *queue) pause(b *batch, backoff time.Duration) {
-	<-q.begin(b, min(backoff, time.Until(b.deadline))).Done()
-	q.end()
+	if limit := min(backoff, time.Until(b.deadline)); limit > 0 {
+		<-q.begin(b, limit).Done()
+		q.end()
+	}
 }

@@ -16,7 +16,7 @@ type topic struct {
 	name     string
 	id       partition.UUID
 	maxBatch int
-	keyed    bool                     // records without a key are refused
+	keyed    atomic.Bool              // records without a key are refused
 	queues   atomic.Pointer[[]*queue] // by partition; replaced when there are more
 	sticky   atomic.Int32
 	asked    atomic.Int64 // when the cluster was last asked for it, in Unix nanoseconds
@@ -117,6 +117,7 @@ func (p *Producer) remember(name string, found Topic) (*topic, error) {
 		t = p.newTopic(name, found)
 		p.byID[found.ID] = t
 	}
+	t.keyed.Store(found.Keyed)
 	t.extend(p, found.Partitions)
 	topics := maps.Clone(*p.topics.Load())
 	if topics == nil {

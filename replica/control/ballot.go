@@ -20,9 +20,9 @@ const (
 // nothing is written meanwhile, and the answers stay true as long as the
 // partition's state and the broker's incarnation do.
 type ballot struct {
-	epoch  partition.PartitionEpoch // of the state that it is held in
-	votes  []vote                   // one for each of LastKnownELR
-	forced bool                     // an operator wants it, among those that are there
+	epoch partition.PartitionEpoch // of the state that it is held in
+	votes []vote                   // one for each of LastKnownELR, or of those whom the operator means
+	by    *elect                   // the operator's wish that it is held for; nil: the controller's own
 }
 
 type vote struct {

@@ -19,6 +19,12 @@ func TestBalancedElection(t *testing.T) {
 	answer := func(k *cluster, b partition.BrokerID, end LogEnd) {
 		k.step(LogEnds{LogEndsResponse{Broker: b, Epoch: k.epoch(b), Ends: []LogEnd{end}}})
 	}
+	elect := func(k *cluster, id partition.ID, to partition.BrokerID) partition.ChangeResponse {
+		resp, _ := k.ask(func(token uint64) Input {
+			return ElectUnclean{token, partition.ElectRequest{ID: id, To: to}}
+		}).(partition.ChangeResponse)
+		return resp
+	}
 	tests := []struct {
 		name   string
 		run    func(t *testing.T, k *cluster, id partition.ID)
@@ -134,6 +140,40 @@ func TestBalancedElection(t *testing.T) {
 			require.Len(t, k.asks, 2)
 			answer(k, 3, LogEnd{ID: id, LastEpoch: 2, End: 9})
 		},
+	}, {
+		name: "an operator who asks for what cannot be does not end it",
+		run: func(t *testing.T, k *cluster, id partition.ID) {
+			lost(k, id, 2, 3)
+			answer(k, 2, LogEnd{ID: id, LastEpoch: 2, End: 8})
+			require.Equal(t, partition.IneligibleReplica, elect(k, id, 1).Code)
+			require.Equal(t, partition.IneligibleReplica, elect(k, id, 9).Code)
+			answer(k, 3, LogEnd{ID: id, LastEpoch: 2, End: 9})
+		},
+		leader: 3,
+	}, {
+		name: "it goes on when nothing came of an operator's wish",
+		run: func(t *testing.T, k *cluster, id partition.ID) {
+			lost(k, id, 1, 2, 3)
+			elect(k, id, 1)
+			wish := k.token
+			answer(k, 1, LogEnd{ID: id, Damaged: true, Unusable: true})
+			require.Equal(t, partition.IneligibleReplica, k.replies[wish].(partition.ChangeResponse).Code)
+			answer(k, 2, LogEnd{ID: id, LastEpoch: 2, End: 8})
+			answer(k, 3, LogEnd{ID: id, LastEpoch: 2, End: 9})
+		},
+		leader: 3,
+	}, {
+		name: "it goes on when the one that an operator wishes for goes",
+		run: func(t *testing.T, k *cluster, id partition.ID) {
+			lost(k, id, 1, 2, 3)
+			elect(k, id, 1)
+			wish := k.token
+			k.kill(1)
+			require.Equal(t, partition.IneligibleReplica, k.replies[wish].(partition.ChangeResponse).Code)
+			answer(k, 2, LogEnd{ID: id, LastEpoch: 2, End: 8})
+			answer(k, 3, LogEnd{ID: id, LastEpoch: 2, End: 9})
+		},
+		leader: 3,
 	}, {
 		name: "a refusal is no answer",
 		run: func(_ *testing.T, k *cluster, id partition.ID) {

@@ -50,7 +50,7 @@ func (p *plan) repair(id partition.ID, s *partition.State) {
 		return
 	}
 	b := p.c.ballots[id]
-	if b != nil && b.forced && b.epoch == s.PartitionEpoch {
+	if b != nil && b.by != nil && b.epoch == s.PartitionEpoch {
 		return // an operator's request sees to it
 	}
 	if s.Leader != partition.NoBroker || len(s.ISR) > 0 || len(s.ELR) > 0 || len(s.LastKnownELR) == 0 {

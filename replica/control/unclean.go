@@ -26,20 +26,21 @@ func (r *elect) judge(p *plan) (Reply, bool) {
 	case s.Leader != partition.NoBroker:
 		return r.done(t, fmt.Sprintf("broker %d leads: nobody had to be elected", s.Leader))
 	case r.tries >= maxTries:
+		r.giveUp(p.c)
 		return r.answer(partition.NotAttempted), true
 	case p.isTouched(r.in.ID) || p.full() || len(p.brokers) > 0 || r.electable(p, s):
 		return Reply{}, false
 	}
 	voters, refusal, ok := r.voters(p, s)
 	if !ok {
-		delete(p.c.ballots, r.in.ID)
+		r.giveUp(p.c)
 		return refusal, true
 	}
 	b := p.c.ballots[r.in.ID]
 	switch {
-	case b == nil, !b.forced, b.epoch != s.PartitionEpoch, !b.among(voters) && (b.cast(t) || !p.c.complete(b)):
+	case b == nil, b.by == nil, b.epoch != s.PartitionEpoch, !b.among(voters) && (b.cast(t) || !p.c.complete(b)):
 		b = newBallot(s, voters)
-		b.forced = true
+		b.by = r
 		p.c.ballots[r.in.ID] = b
 	case !b.among(voters):
 		return Reply{}, false // another who asked has the first turn: to put both questions is to put them for ever
@@ -49,13 +50,22 @@ func (r *elect) judge(p *plan) (Reply, bool) {
 	}
 	best := b.best(s)
 	if best == nil {
-		delete(p.c.ballots, r.in.ID)
+		r.giveUp(p.c)
 		return r.refuse(partition.IneligibleReplica, "no copy on %v can be opened", voters), true
 	}
 	r.loss = lossOf(s, best)
 	p.change(r.in.ID, s, partition.Change{ISR: []partition.BrokerID{best.broker}, Unclean: true})
 	p.tell(Event{Kind: UncleanElection, Broker: best.broker, Partition: r.in.ID})
 	return Reply{}, false
+}
+
+// giveUp ends the ballot of a wish of which nothing came. Those whom the controller may
+// elect by itself are then asked instead: they may all be there.
+func (r *elect) giveUp(c *Controller) {
+	if b := c.ballots[r.in.ID]; b != nil && b.by == r {
+		delete(c.ballots, r.in.ID)
+		c.soil(r.in.ID)
+	}
 }
 
 // electable reports whether the partition gets a leader without this.

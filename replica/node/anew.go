@@ -38,11 +38,14 @@ func (n *Node) treat(id partition.ID, a *replica.Assignment, topic partition.Top
 		return r
 	}
 	if r != nil && !why.noted {
-		if err := writeDamage(n.cfg.FS, r.dir, why); err != nil && !isFull(err) {
+		err := writeDamage(n.cfg.FS, r.dir, why)
+		if err != nil && !isFull(err) {
 			n.failStorage(err)
 			return r
 		}
-		why.noted = true
+		if why.noted = err == nil; !why.noted {
+			n.putOff()
+		}
 	}
 	switch a.Remedy(n.self, spoke) {
 	case replica.Stand:

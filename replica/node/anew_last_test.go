@@ -215,3 +215,26 @@ func TestNothingIsDiscardedBeforeTheRecord(t *testing.T) {
 		}
 	})
 }
+
+// A follower that stands still, because it must discard what it holds, may be out of the
+// ISR before the controller is told. It follows again then, and joins without ado.
+func TestOneThatStoodStillJoinsInTheSameEpoch(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorn(t, 2)
+		leader, id := w.leader(w.id).self, w.follower()
+		w.a.lead(leader)
+		w.isolate(id, leader)
+		w.fill(1)
+		w.waitISR(w.id, 2)
+		r := w.node(id).replica(w.id)
+		r.stuck.Store(true)
+		before, _ := w.node(leader).State(w.id)
+		w.node(id).touch()
+		w.heal()
+		w.waitISR(w.id, 3)
+		time.Sleep(5 * time.Second)
+		after, _ := w.node(leader).State(w.id)
+		require.Equal(t, before.Epoch, after.Epoch)
+		require.Len(t, after.ISR, 3)
+	})
+}

@@ -13,14 +13,37 @@ import (
 const (
 	// cleanPace is how often a broker looks for records that need not be kept.
 	cleanPace = 30 * time.Second
-	// cleanRate bounds what a compaction reads and writes in a second, all partitions
-	// of a broker together, so that producers keep most of the disk.
+	// cleanRate bounds what compactions read and write in a second, all partitions of a
+	// broker together, so that producers keep most of the disk.
 	cleanRate = 32 << 20
 )
 
-// runCleaner removes, one partition after another, what retention does not keep, and
-// compacts, and has logs that are silent know what is synced. Leaders decide where a log starts; followers go after them.
+// runCleaner removes what retention does not keep, and has logs that are silent know what
+// is synced. Leaders decide where a log starts; followers go after them.
 func (n *Node) runCleaner() {
+	n.rounds(func(r *Replica, topic partition.TopicConfig) {
+		// For a log that has fallen silent: what is synced is to be known as synced.
+		if err := r.log.Checkpoint(); err != nil {
+			r.report("checkpoint", err)
+		}
+		if !topic.Compact && r.standing.Load().leads {
+			r.retain(topic)
+		}
+	})
+}
+
+// runCompactor compacts. It may be at one partition for hours, so that nothing else waits
+// for it.
+func (n *Node) runCompactor() {
+	n.rounds(func(r *Replica, topic partition.TopicConfig) {
+		if topic.Compact {
+			n.compact(r)
+		}
+	})
+}
+
+// rounds calls visit for one replica after another, and for all again a while later.
+func (n *Node) rounds(visit func(*Replica, partition.TopicConfig)) {
 	ticker := time.NewTicker(cleanPace)
 	defer ticker.Stop()
 	for {
@@ -33,19 +56,8 @@ func (n *Node) runCleaner() {
 			if n.ctx.Err() != nil {
 				return
 			}
-			topic, ok := n.topicConfig(r.id)
-			if !ok || r.lost.Load() {
-				continue
-			}
-			// For a log that has fallen silent: what is synced is to be known as synced.
-			if err := r.log.Checkpoint(); err != nil {
-				r.report("checkpoint", err)
-			}
-			switch {
-			case topic.Compact:
-				n.compact(r)
-			case r.standing.Load().leads:
-				r.retain(topic)
+			if topic, ok := n.topicConfig(r.id); ok && !r.lost.Load() {
+				visit(r, topic)
 			}
 		}
 	}

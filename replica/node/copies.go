@@ -75,15 +75,28 @@ func readCopies(fsys log.FS, dir string) (map[string]partition.ID, error) {
 	return copies, nil
 }
 
-// list makes durable which copies there are. It is called by runRoles alone.
+// setDir notes whose a new directory is, forgetDir that one is gone. They are called by
+// runRoles alone.
+func (n *Node) setDir(name string, id partition.ID) {
+	n.dirs[name] = id
+	n.unwritten = true
+}
+
+func (n *Node) forgetDir(name string) {
+	delete(n.dirs, name)
+	n.unwritten = true
+}
+
+// list makes durable which copies there are. It is called by runRoles alone, for each
+// partition, so that it must cost nothing when there is nothing new.
 func (n *Node) list() error {
-	if maps.Equal(n.dirs, n.listed) {
+	if !n.unwritten {
 		return nil
 	}
 	if err := writeCopies(n.cfg.FS, n.cfg.Dir, n.dirs); err != nil {
 		return err
 	}
-	n.listed = maps.Clone(n.dirs)
+	n.listed, n.unwritten = maps.Clone(n.dirs), false
 	return nil
 }
 

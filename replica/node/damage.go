@@ -84,6 +84,7 @@ func loses(err error) bool { return errors.Is(err, log.ErrCorrupt) || errors.Is(
 // ail notes that the disk has lost some of what the log holds. The copy then begins
 // anew as soon as that is possible; see anew.go. It overlaps anything.
 func (r *Replica) ail(err error) {
+	r.faults.Add(1)
 	if r.lost.Load() || !r.damage.CompareAndSwap(nil, &damage{err: err}) {
 		return
 	}
@@ -91,9 +92,11 @@ func (r *Replica) ail(err error) {
 	r.node.lookAgain(r.id)
 }
 
-// recovered notes that all of the log has been read, and is sound.
-func (r *Replica) recovered() {
-	if r.damage.Load() != nil && r.sound.CompareAndSwap(false, true) {
+// recovered notes that all of the log has been read and is sound, if nobody has met
+// damage since the reading began, at that count of faults: it may lie where the reading
+// had been already.
+func (r *Replica) recovered(before int64) {
+	if r.damage.Load() != nil && r.faults.Load() == before && r.sound.CompareAndSwap(false, true) {
 		r.node.lookAgain(r.id)
 	}
 }

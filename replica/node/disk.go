@@ -243,7 +243,7 @@ func (n *Node) openReplica(id partition.ID, topic partition.TopicConfig, behind 
 	if err != nil {
 		return nil, err
 	}
-	n.dirs[name] = id
+	n.setDir(name, id)
 	r := newReplica(n, id, topic, l, dir)
 	r.behind.Store(behind)
 	return r, nil

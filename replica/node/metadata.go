@@ -36,7 +36,13 @@ func (n *Node) Apply(index log.Offset, data []byte) {
 		n.pending[id] = true
 	}
 	n.noteGone(changes.Partitions)
-	if len(changes.Brokers) > 0 || len(changes.Topics) > 0 {
+	for _, topic := range changes.Topics { // all its partitions may be kept otherwise
+		t, _ := n.table.TopicByID(topic)
+		for i := range t.Partitions {
+			n.pending[partition.ID{Topic: topic, Partition: partition.PartitionID(i)}] = true
+		}
+	}
+	if len(changes.Brokers) > 0 {
 		n.allPending = true
 	}
 	if n.someoneStops() {
@@ -179,8 +185,12 @@ func (n *Node) assign(id partition.ID) {
 	}
 	r.compacted.Store(topic.Compact)
 	if r.behind.Load() && a.Registered && slices.Contains(a.State.ISR, n.self) {
-		if err := n.arrived(r); err != nil {
-			n.Fail(err)
+		switch err := n.arrived(r); {
+		case err == nil:
+		case isFull(err):
+			n.putOff() // until then its word does not count, though it might
+		default:
+			n.failStorage(err)
 			return
 		}
 	}
@@ -216,6 +226,11 @@ func (n *Node) unlisted(err error) {
 		return
 	}
 	n.logger.Warn("no room for the list of copies", "broker", n.self, "error", err)
+	n.putOff()
+}
+
+// putOff has the roles looked at again when there may be room.
+func (n *Node) putOff() {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	n.later = true
@@ -250,9 +265,7 @@ func (n *Node) refuse(id partition.ID, topic string, err error) {
 		n.mu.Unlock()
 	case isFull(err):
 		n.logger.Warn("no room for a replica", "partition", dirName(topic, id.Partition), "error", err)
-		n.mu.Lock()
-		n.later = true
-		n.mu.Unlock()
+		n.putOff()
 		n.noteFull()
 	default:
 		n.failStorage(err)

@@ -99,6 +99,7 @@ type Node struct {
 	lossy      []*log.Log              // those of the suspects that open
 	dirs       map[string]partition.ID // whose the directories are; of Open, then of runRoles
 	listed     map[string]partition.ID // those that the list on the disk has; likewise
+	unwritten  bool                    // the two may differ; likewise
 	whole      bool                    // nothing that is not listed was here; likewise
 
 	ctx      context.Context // ends with Run
@@ -138,7 +139,7 @@ type Node struct {
 	settled    chan struct{}         // closed when the pending roles have been taken; nil: none pending
 	hurry      context.CancelFunc    // ends the heartbeat under way
 	hurried    bool                  // it has, so that the next one follows at once
-	later      bool                  // some replica could not be made for want of room
+	later      bool                  // for want of room something is still to be done in assign
 }
 
 // tailBytes is how much of what was appended last a broker keeps in memory.
@@ -197,6 +198,7 @@ func (n *Node) readDir() error {
 		return err
 	}
 	n.findMissing()
+	n.unwritten = !maps.Equal(n.dirs, n.listed)
 	for id, f := range n.found {
 		if f.suspect {
 			n.suspects = append(n.suspects, id)
@@ -229,6 +231,7 @@ func (n *Node) Run(ctx context.Context) error {
 	loops.Go(n.runController)
 	loops.Go(n.runClock)
 	loops.Go(n.runCleaner)
+	loops.Go(n.runCompactor)
 	loops.Go(n.runScrubber)
 	loops.Wait()
 	n.resignAll()

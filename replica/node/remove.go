@@ -58,7 +58,7 @@ func (n *Node) remove(id partition.ID) {
 		n.quit(r)
 		dir = r.dir
 	case f.missing:
-		delete(n.dirs, filepath.Base(dir))
+		n.forgetDir(filepath.Base(dir))
 		return
 	case dir == "":
 		return
@@ -71,7 +71,7 @@ func (n *Node) remove(id partition.ID) {
 		n.failStorage(err)
 		return
 	}
-	delete(n.dirs, filepath.Base(dir))
+	n.forgetDir(filepath.Base(dir))
 	n.logger.Info("replica removed", "broker", n.self, "dir", dir, "partition", id)
 }
 

@@ -40,6 +40,7 @@ type Replica struct {
 	behind    atomic.Bool          // its label says so: it was made anew, and has not been in the ISR since
 
 	damage atomic.Pointer[damage] // why it must begin anew; nil: it need not
+	faults atomic.Int64           // counts the times that somebody met damage
 	sound  atomic.Bool            // all of it has been read since, and was sound
 	stuck  atomic.Bool            // it follows nobody until it has left ISR and ELR
 	spoke  atomic.Int64           // the newest epoch in which it has led or followed; NoEpoch: none

@@ -30,6 +30,9 @@ func (o *assignOp) perform(r *Replica, now time.Time) {
 	case replica.Update:
 		r.state = o.State
 		r.step(now, replica.Changed{State: *o.State, MinISR: o.MinISR, Peers: o.Peers})
+		if r.follower != nil && r.follower.Failed() == nil {
+			r.stuck.Store(false) // it is out of ISR and ELR, and follows again
+		}
 		return
 	case replica.Rest, replica.Lead, replica.Follow:
 	}

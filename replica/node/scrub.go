@@ -42,6 +42,7 @@ func (n *Node) rest(d time.Duration) bool {
 
 // scrub reads what one replica has flushed.
 func (n *Node) scrub(r *Replica, buf []byte) {
+	before := r.faults.Load()
 	for at := r.log.Start(); ; {
 		next, err := r.log.Scrub(at, buf)
 		switch {
@@ -56,7 +57,7 @@ func (n *Node) scrub(r *Replica, buf []byte) {
 			}
 			return
 		case next == at:
-			r.recovered()
+			r.recovered(before)
 			return
 		}
 		at = next
