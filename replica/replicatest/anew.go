@@ -40,11 +40,13 @@ func (p *process) treat(id partition.ID, a *replica.Assignment, topic partition.
 		return
 	}
 	if c != nil && !c.noted {
-		if err := node.NoteDamage(p.fs, c.dir, why, false); err != nil && !node.IsFull(err) {
+		err := node.NoteDamage(p.fs, c.dir, why, false)
+		if err != nil && !node.IsFull(err) {
 			p.trouble(err)
 			return
 		}
-		c.noted = true
+		c.noted = err == nil
+		p.late = p.late || !c.noted
 	}
 	switch a.Remedy(p.id, spoke) {
 	case replica.Stand:
@@ -278,6 +280,9 @@ func (c *copyOf) arrived() error {
 	if _, err := log.DropAside(c.p.fs, c.dir); err != nil {
 		return err
 	}
+	if err := node.WriteLabel(c.p.fs, c.dir, node.Label{ID: c.id, Topic: c.topic}); err != nil {
+		return err
+	}
 	c.behind = false
-	return node.WriteLabel(c.p.fs, c.dir, node.Label{ID: c.id, Topic: c.topic})
+	return nil
 }

@@ -42,7 +42,13 @@ func (p *process) apply(index log.Offset, data []byte) {
 		p.pending[id] = true
 	}
 	p.noteGone(changes.Partitions)
-	if len(changes.Brokers) > 0 || len(changes.Topics) > 0 {
+	for _, topic := range changes.Topics {
+		t, _ := p.table.TopicByID(topic)
+		for i := range t.Partitions {
+			p.pending[partition.ID{Topic: topic, Partition: partition.PartitionID(i)}] = true
+		}
+	}
+	if len(changes.Brokers) > 0 {
 		p.allPending()
 	}
 	if p.someoneStops() {
@@ -151,7 +157,11 @@ func (p *process) assign(id partition.ID) {
 		return
 	}
 	if c.behind && a.Registered && slices.Contains(a.State.ISR, p.id) {
-		if err := c.arrived(); err != nil {
+		switch err := c.arrived(); {
+		case err == nil:
+		case node.IsFull(err):
+			p.late = true
+		default:
 			p.trouble(err)
 			return
 		}
