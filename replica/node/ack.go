@@ -54,7 +54,9 @@ func (f *fetcher) beginAck() *ackRound {
 	clear(a.flushed) // who is removed is not to be kept
 	clear(a.acked)
 	if f.acking = len(f.acks) > 0; !f.acking {
-		f.beside.limit.Stop()
+		if f.beside.limit != nil { // else the first one was taken back before it went
+			f.beside.limit.Stop()
+		}
 		return nil
 	}
 	a.flushed, f.acks = f.acks, a.flushed[:0]

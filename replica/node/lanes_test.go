@@ -372,3 +372,14 @@ func TestLanesUnderFaults(t *testing.T) {
 		})
 	}
 }
+
+// Who is to ack and stops to follow before it does leaves nothing to send: also where
+// nothing was ever sent.
+func TestAnAckThatIsTakenBack(t *testing.T) {
+	r := &Replica{}
+	f := &fetcher{acks: []*Replica{r}, acking: true, members: map[*Replica]*followed{r: {r: r}}}
+	f.hot.parts = []*followed{f.members[r]}
+	f.remove(r)
+	require.Nil(t, f.beginAck())
+	require.False(t, f.acking)
+}
