@@ -168,7 +168,7 @@ func (e *Engine) learn(n news, from Member) {
 		}
 		e.show(index, entry.data)
 	}
-	if e.node == nil || e.outside {
+	if e.node == nil || e.outside || !e.roster.holds(e.self()) {
 		e.noteNews(n)
 	}
 	e.noteSources()

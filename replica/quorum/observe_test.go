@@ -203,6 +203,31 @@ func TestWhatARemovedLeaderHadProposedStaysVoid(t *testing.T) {
 	require.Equal(t, before, old.applied[:len(before)])
 }
 
+// A voter that has applied that it was removed is told nothing more by raft: who leads, and
+// how far things are, it knows from the news.
+func TestStatusOfARemovedVoterFollowsToo(t *testing.T) {
+	cryptotest.SetGlobalRandom(t, 17)
+	r := newRig(t, 17, 4)
+	r.startAll()
+	r.say("a")
+	r.alike(time.Minute)
+	gone := r.hosts[r.leader().cfg.Self%4]
+	r.leader().change(Change{Remove: gone.cfg.Self})
+	r.run(time.Minute, func() bool { return !gone.engine.roster.holds(gone.member()) })
+	require.False(t, gone.engine.outside, "nobody had to tell it")
+	for range 3 {
+		before := r.leader()
+		before.do(func() { require.NoError(t, before.engine.Transfer(partition.NoBroker)) })
+		r.run(time.Minute, func() bool { return r.leader() != nil && r.leader() != before })
+		r.say("b")
+		r.run(time.Second, func() bool {
+			s, want := gone.engine.Status(), r.leader().engine.Status()
+			return s.Leader == want.Leader && s.LeaderAddr == want.LeaderAddr && s.Term == want.Term && s.Applied == want.Applied
+		})
+		require.Equal(t, Stranger, gone.engine.Status().Role)
+	}
+}
+
 // An askedHost notes who is asked for news.
 type askedHost struct {
 	rigHost
