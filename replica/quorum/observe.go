@@ -168,7 +168,7 @@ func (e *Engine) learn(n news, from Member) {
 		}
 		e.show(index, entry.data)
 	}
-	if e.node == nil || e.outside || !e.roster.holds(e.self()) {
+	if e.isOutsider() {
 		e.noteNews(n)
 	}
 	e.noteSources()
@@ -229,6 +229,12 @@ func (e *Engine) expelled(n news) {
 	e.outside = true
 	e.status.Role, e.status.Problem = Stranger, "this broker was removed from the quorum"
 	e.noteNews(n)
+}
+
+// isOutsider reports whether this broker is no member, as far as it knows, so that the news
+// are all that it is told.
+func (e *Engine) isOutsider() bool {
+	return e.node == nil || e.outside || !e.roster.holds(e.self())
 }
 
 // isConfigured reports whether the configuration names this broker as a voter.

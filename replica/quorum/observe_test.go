@@ -226,6 +226,12 @@ func TestStatusOfARemovedVoterFollowsToo(t *testing.T) {
 		})
 		require.Equal(t, Stranger, gone.engine.Status().Role)
 	}
+	id := r.leader().cfg.Self
+	r.leader().crash(false)
+	gone.do(func() { gone.engine.Gone(id) })
+	require.Equal(t, partition.NoBroker, gone.engine.Status().Leader)
+	r.say("c")
+	r.run(time.Second, func() bool { return gone.engine.Status().Leader == r.leader().cfg.Self })
 }
 
 // An askedHost notes who is asked for news.
