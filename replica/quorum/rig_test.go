@@ -283,7 +283,7 @@ func (r *rig) elect(limit time.Duration) *rigHost {
 // say has an entry agreed on, at whoever leads, at the first attempt that is taken.
 func (r *rig) say(text string) {
 	r.t.Helper()
-	for range 100 {
+	for range 200 { // who hands the lead over takes nothing for more than a second
 		h := r.elect(time.Minute)
 		var token Token
 		var err error
