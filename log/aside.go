@@ -19,7 +19,8 @@ const asideSuffix = ".aside"
 // It is for a copy that is made anew from a peer: until that is complete, what there
 // was may be all that is left of something. After a crash within it the log is
 // damaged, shorter than it was, or new: whoever calls notes durably, before, that it is
-// to be called again.
+// to be called again. A sync that failed is [ErrFailed], here as in DropAside: then it is
+// another process that does.
 func SetAside(fsys FS, dir string) error {
 	names, err := fsys.ReadDir(dir)
 	if err != nil {
@@ -43,7 +44,7 @@ func SetAside(fsys FS, dir string) error {
 			return err
 		}
 	}
-	return fsys.SyncDir(dir)
+	return syncDir(fsys, dir)
 }
 
 func setAside(fsys FS, path string, taken bool) error {
@@ -89,7 +90,7 @@ func DropAside(fsys FS, dir string) (bool, error) {
 		dropped = true
 	}
 	if dropped {
-		err = fsys.SyncDir(dir)
+		err = syncDir(fsys, dir)
 	}
 	return dropped, err
 }

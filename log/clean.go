@@ -85,7 +85,8 @@ var errMoved = errors.New("log: cut or compacted while it was read")
 // moment leaves each segment as it was or as it is to be.
 //
 // One call at a time; it overlaps all others. What ctx ends, or a cut under way, is
-// no harm: the next pass begins anew.
+// no harm: the next pass begins anew. After [Log.Close] it ends soon, and nobody opens
+// the directory again before it has.
 func (l *Log) Compact(ctx context.Context, now time.Time, cfg CompactConfig) (Compaction, error) {
 	p := pass{l: l, ctx: ctx, cfg: cfg.withDefaults(), now: now.UnixMilli()}
 	if err := l.acquire(); err != nil {

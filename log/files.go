@@ -34,11 +34,13 @@ const (
 	tempSuffix  = ".tmp"
 )
 
-// A syncError is an error of a sync, which is final, where others may pass.
+// A syncError is an error of a sync, which is final, where others may pass. It matches
+// [ErrFailed].
 type syncError struct{ err error }
 
-func (e *syncError) Error() string { return e.err.Error() }
-func (e *syncError) Unwrap() error { return e.err }
+func (e *syncError) Error() string        { return ErrFailed.Error() + ": " + e.err.Error() }
+func (e *syncError) Is(target error) bool { return target == ErrFailed }
+func (e *syncError) Unwrap() error        { return e.err }
 
 // final tells whether err came out of a sync.
 func final(err error) bool {
@@ -46,8 +48,25 @@ func final(err error) bool {
 	return ok
 }
 
+func syncFile(f File) error {
+	if err := f.Sync(); err != nil {
+		return &syncError{err}
+	}
+	return nil
+}
+
+// syncDir makes durable which names a directory holds.
+func syncDir(fsys FS, dir string) error {
+	if err := fsys.SyncDir(dir); err != nil {
+		return &syncError{err}
+	}
+	return nil
+}
+
 // WriteFile replaces a small file, durably and in one step: after a crash it
-// holds the old payload or the new. Calls for one name must not overlap.
+// holds the old payload or the new. Calls for one name must not overlap. A sync that
+// failed is [ErrFailed]: another attempt of this process would take for durable what is
+// not.
 func WriteFile(fsys FS, name string, magic uint32, version uint16, payload []byte) error {
 	if len(payload) > maxFileSize {
 		return fmt.Errorf("log: %s: %d bytes are too many for one file", filepath.Base(name), len(payload))
@@ -61,8 +80,8 @@ func WriteFile(fsys FS, name string, magic uint32, version uint16, payload []byt
 	if _, err := f.WriteAt(b, 0); err != nil {
 		return errors.Join(err, f.Close(), fsys.Remove(temp))
 	}
-	if err := f.Sync(); err != nil {
-		return errors.Join(&syncError{err}, f.Close())
+	if err := syncFile(f); err != nil {
+		return errors.Join(err, f.Close())
 	}
 	if err := f.Close(); err != nil {
 		return err
@@ -70,10 +89,7 @@ func WriteFile(fsys FS, name string, magic uint32, version uint16, payload []byt
 	if err := fsys.Rename(temp, name); err != nil {
 		return err
 	}
-	if err := fsys.SyncDir(filepath.Dir(name)); err != nil {
-		return &syncError{err}
-	}
-	return nil
+	return syncDir(fsys, filepath.Dir(name))
 }
 
 // smallFile returns the bytes of a small file.

@@ -302,9 +302,7 @@ func (l *Log) saveHint(name string, b []byte, at int64, clean, sync bool) error 
 		err = f.Truncate(at + int64(len(b)))
 	}
 	if err == nil && sync {
-		if err = f.Sync(); err != nil {
-			err = &syncError{err}
-		}
+		err = syncFile(f)
 	}
 	return errors.Join(err, f.Close())
 }

@@ -2,7 +2,6 @@ package log
 
 import (
 	"errors"
-	"fmt"
 	"io/fs"
 	"path/filepath"
 	"slices"
@@ -104,10 +103,7 @@ func syncName(fsys FS, dir string) error {
 	if up == dir {
 		return nil
 	}
-	if err := fsys.SyncDir(up); err != nil {
-		return fmt.Errorf("%w: %w", ErrFailed, &syncError{err})
-	}
-	return nil
+	return syncDir(fsys, up)
 }
 
 // syncOld is syncName of a directory that was there. One above it that this process

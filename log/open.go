@@ -113,7 +113,7 @@ func (l *Log) Reported() error {
 	if err != nil {
 		return err
 	}
-	return l.fsys.SyncDir(l.dir)
+	return syncDir(l.fsys, l.dir)
 }
 
 // An opening is the recovery of one log. It has the log to itself.
@@ -221,10 +221,7 @@ func (o *opening) reset() error {
 // anybody is told, or anything is removed for it: a process that died may have left
 // it unsynced.
 func (o *opening) durable() error {
-	if err := o.log.fsys.SyncDir(o.log.dir); err != nil {
-		return &syncError{err}
-	}
-	return nil
+	return syncDir(o.log.fsys, o.log.dir)
 }
 
 // readEpochs reads the checkpoint. That it cannot be used is an error later, if

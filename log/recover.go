@@ -217,10 +217,7 @@ func (o *opening) cut(t tip) error {
 	if err := s.file.Truncate(t.pos); err != nil {
 		return err
 	}
-	if err := s.file.Sync(); err != nil {
-		return &syncError{err}
-	}
-	return nil
+	return syncFile(s.file)
 }
 
 // complete fills in the log. What was scanned above the flushed end may lie in
@@ -235,8 +232,8 @@ func (o *opening) complete(from, t tip, mark slot) error {
 		l.cfg.Flushes.enter()
 		defer l.cfg.Flushes.leave()
 		for _, s := range o.segments[from.i : t.i+1] {
-			if err := s.file.Sync(); err != nil {
-				return &syncError{err}
+			if err := syncFile(s.file); err != nil {
+				return err
 			}
 		}
 		l.unsynced = true

@@ -32,8 +32,8 @@ const damagedSuffix = ".damaged"
 // the batches. The log counts as one that has lost something, see [Recovery], until
 // [Log.Reported]. A log without damage is left alone, as is one whose [Log.Reset] was
 // cut short, which Open completes; a compaction that was, is completed first. After a
-// crash within it the log is damaged still, or repaired. Nobody else may have the
-// directory open; see [LockDir].
+// crash within it the log is damaged still, or repaired. A sync that failed is
+// [ErrFailed]. Nobody else may have the directory open; see [LockDir].
 func Repair(fsys FS, dir string, cfg Config) (Repairs, error) {
 	x, err := inspect(fsys, dir)
 	if err != nil {
@@ -118,10 +118,10 @@ func (r *repair) run() error {
 	if err != nil {
 		return err
 	}
-	if err := errors.Join(file.Truncate(w.pos), file.Sync(), file.Close()); err != nil {
+	if err := errors.Join(file.Truncate(w.pos), syncFile(file), file.Close()); err != nil {
 		return err
 	}
-	return r.fsys.SyncDir(r.dir)
+	return syncDir(r.fsys, r.dir)
 }
 
 // setAside gives the segments that are given up other names, newest first, and
@@ -156,7 +156,7 @@ func (r *repair) setAside(last *segment, w *walk) error {
 	if err := ignoreAbsent(r.fsys.Remove(last.sealPath())); err != nil {
 		return err
 	}
-	return r.fsys.SyncDir(r.dir)
+	return syncDir(r.fsys, r.dir)
 }
 
 // aside returns a name for what is given up of a segment, which no earlier repair has
@@ -220,7 +220,7 @@ func (r *repair) mark(s slot) error {
 		if err != nil {
 			return err
 		}
-		return errors.Join(made.file.Close(), r.fsys.SyncDir(r.dir))
+		return errors.Join(made.file.Close(), syncDir(r.fsys, r.dir))
 	}
 	there, err := openSlots(r.fsys, r.dir, now)
 	if err != nil {
@@ -250,7 +250,7 @@ func copyFile(fsys FS, from, to string) error {
 			at += int64(n)
 		}
 		if errors.Is(err, io.EOF) {
-			return errors.Join(out.Sync(), out.Close())
+			return errors.Join(syncFile(out), out.Close())
 		}
 		if err != nil {
 			return errors.Join(err, out.Close())

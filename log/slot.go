@@ -228,8 +228,8 @@ func (w *slots) sync(now time.Time) error {
 	if !w.pending() {
 		return nil
 	}
-	if err := w.file.Sync(); err != nil {
-		return &syncError{err}
+	if err := syncFile(w.file); err != nil {
+		return err
 	}
 	w.synced, w.syncedAt, w.unsure = w.last.sequence, now, false
 	return nil

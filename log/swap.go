@@ -233,16 +233,13 @@ func (l *Log) finishSwap(run []*segment, swap string, base Offset) error {
 			return err
 		}
 	}
-	if err := l.fsys.SyncDir(l.dir); err != nil {
-		return &syncError{err}
+	if err := syncDir(l.fsys, l.dir); err != nil {
+		return err
 	}
 	if err := l.fsys.Rename(swap, segmentPath(l.dir, base)); err != nil {
 		return err
 	}
-	if err := l.fsys.SyncDir(l.dir); err != nil {
-		return &syncError{err}
-	}
-	return nil
+	return syncDir(l.fsys, l.dir)
 }
 
 // setAside does step 3 for one segment, unless it was done before.

@@ -45,7 +45,11 @@ func writeCode(err error) partition.Code {
 	return partition.StorageFailed
 }
 
-func isFull(err error) bool { return errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT) }
+// isFull reports whether there was no room for what was to be written. If that came out of
+// a sync, the disk has failed.
+func isFull(err error) bool {
+	return (errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT)) && !errors.Is(err, log.ErrFailed)
+}
 
 // readCode tells a reader or follower why there are no records.
 func readCode(err error) partition.Code {

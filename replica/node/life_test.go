@@ -3,6 +3,7 @@ package node
 import (
 	"context"
 	"errors"
+	"syscall"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -244,6 +245,8 @@ func TestErrorsAreToldApart(t *testing.T) {
 		want partition.Code
 	}{
 		{errors.Join(log.ErrFailed, errKilled), partition.StorageFailed},
+		{errors.Join(log.ErrFailed, syscall.ENOSPC), partition.StorageFailed},
+		{syscall.ENOSPC, partition.DiskFull},
 		{log.ErrTooLarge, partition.BatchTooLarge},
 		{log.ErrUnsupported, partition.Unsupported},
 		{log.ErrShort, partition.CorruptBatch},
@@ -252,6 +255,7 @@ func TestErrorsAreToldApart(t *testing.T) {
 		{errKilled, partition.StorageFailed},
 	} {
 		require.Equal(t, tt.want, writeCode(tt.err), "%v", tt.err)
+		require.Equal(t, tt.want == partition.DiskFull, isFull(tt.err), "%v", tt.err)
 		require.Equal(t, tt.want != partition.StorageFailed, passes(tt.err), "%v", tt.err)
 	}
 	require.Equal(t, partition.OutOfRange, readCode(&log.RangeError{}))

@@ -14,7 +14,7 @@ func (e *Engine) Campaign() {
 // The followers of a leader that is gone stand one after another, in the order of their
 // ids: two candidates at once would share the votes.
 func (e *Engine) Gone(id partition.BrokerID) {
-	if e.err == nil && e.node == nil && e.follow != nil {
+	if e.err == nil && e.follow != nil && e.isOutsider() {
 		if e.status.Leader == id {
 			e.status.Leader, e.status.LeaderAddr = partition.NoBroker, ""
 		}

@@ -163,7 +163,7 @@ func (e *Engine) serveFetch(body []byte) ([]byte, error) {
 	switch {
 	case e.err != nil || f.cluster != e.status.Cluster && f.cluster != (partition.UUID{}):
 		return encodeReceipt(refused), e.err
-	case e.node == nil || e.outside || !e.roster.holds(e.self()):
+	case e.isOutsider():
 		if len(e.hearsay.roster.voters) == 0 {
 			return encodeReceipt(refused), nil
 		}

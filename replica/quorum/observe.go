@@ -20,6 +20,7 @@ type observer struct {
 	heard   bool    // of the source, since the last time that it was asked
 	failed  int     // how many in a row could not be asked
 	hints   []Voter // where the voters were, says one who is none
+	hinted  uint64  // as of that entry
 }
 
 // observeEvery is how often a source is asked whether there is any news, in ticks. It
@@ -122,8 +123,10 @@ func (e *Engine) gotNews(m Message, answer []byte, err error) {
 		return
 	}
 	if n.hearsay {
-		o.hints = votersByID(n.roster.voters)
-		e.noteSources()
+		if n.commit > o.hinted { // two who know of different voters could else be asked in turn for ever
+			o.hints, o.hinted = votersByID(n.roster.voters), n.commit
+			e.noteSources()
+		}
 		e.nextSource()
 		return
 	}
@@ -165,7 +168,7 @@ func (e *Engine) learn(n news, from Member) {
 		}
 		e.show(index, entry.data)
 	}
-	if e.node == nil || e.outside {
+	if e.isOutsider() {
 		e.noteNews(n)
 	}
 	e.noteSources()
@@ -179,13 +182,14 @@ func (e *Engine) learn(n news, from Member) {
 	}
 }
 
-// noteNews makes the status follow the news. An older term's are no news.
+// noteNews makes the status follow the news. Those of a term older than of the last are
+// none; one that this member has campaigned in, for nothing, is nobody else's.
 func (e *Engine) noteNews(n news) {
-	e.hearsay = news{hearsay: true, formation: n.formation, roster: n.roster}
 	s := &e.status
-	if s.formed() && log.Epoch(n.term) < s.Term || n.commit < uint64(max(s.Commit, 0)) {
+	if n.term < e.hearsay.term || n.commit < uint64(max(s.Commit, 0)) {
 		return
 	}
+	e.hearsay = news{hearsay: true, formation: n.formation, roster: n.roster, term: n.term, commit: n.commit}
 	s.Cluster, s.Term = n.Cluster, log.Epoch(n.term)
 	s.Leader, s.LeaderAddr = n.leader.ID, n.leader.Addr
 	s.Commit, s.Applied = log.Offset(n.commit), log.Offset(e.shown)
@@ -225,6 +229,12 @@ func (e *Engine) expelled(n news) {
 	e.outside = true
 	e.status.Role, e.status.Problem = Stranger, "this broker was removed from the quorum"
 	e.noteNews(n)
+}
+
+// isOutsider reports whether this broker is no member, as far as it knows, so that the news
+// are all that it is told.
+func (e *Engine) isOutsider() bool {
+	return e.node == nil || e.outside || !e.roster.holds(e.self())
 }
 
 // isConfigured reports whether the configuration names this broker as a voter.

@@ -202,3 +202,88 @@ func TestWhatARemovedLeaderHadProposedStaysVoid(t *testing.T) {
 	r.run(time.Minute, func() bool { return len(old.applied) >= len(before) })
 	require.Equal(t, before, old.applied[:len(before)])
 }
+
+// A voter that has applied that it was removed is told nothing more by raft: who leads, and
+// how far things are, it knows from the news.
+func TestStatusOfARemovedVoterFollowsToo(t *testing.T) {
+	cryptotest.SetGlobalRandom(t, 17)
+	r := newRig(t, 17, 4)
+	r.startAll()
+	r.say("a")
+	r.alike(time.Minute)
+	gone := r.hosts[r.leader().cfg.Self%4]
+	r.leader().change(Change{Remove: gone.cfg.Self})
+	r.run(time.Minute, func() bool { return !gone.engine.roster.holds(gone.member()) })
+	require.False(t, gone.engine.outside, "nobody had to tell it")
+	for range 3 {
+		before := r.leader()
+		before.do(func() { require.NoError(t, before.engine.Transfer(partition.NoBroker)) })
+		r.run(time.Minute, func() bool { return r.leader() != nil && r.leader() != before })
+		r.say("b")
+		r.run(time.Second, func() bool {
+			s, want := gone.engine.Status(), r.leader().engine.Status()
+			return s.Leader == want.Leader && s.LeaderAddr == want.LeaderAddr && s.Term == want.Term && s.Applied == want.Applied
+		})
+		require.Equal(t, Stranger, gone.engine.Status().Role)
+	}
+	id := r.leader().cfg.Self
+	r.leader().crash(false)
+	gone.do(func() { gone.engine.Gone(id) })
+	require.Equal(t, partition.NoBroker, gone.engine.Status().Leader)
+	r.say("c")
+	r.run(time.Second, func() bool { return gone.engine.Status().Leader == r.leader().cfg.Self })
+}
+
+// An askedHost notes who is asked for news.
+type askedHost struct {
+	rigHost
+	asked []Message
+}
+
+func (h *askedHost) Send(m Message) bool {
+	if m.kind == kindFetch {
+		h.asked = append(h.asked, m)
+	}
+	return true
+}
+
+func (h *askedHost) Wake(time.Duration) {}
+
+// Two who are no voters, and remember different ones, do not send a third to each other
+// for ever.
+func TestHearsayLeadsBackToTheVoters(t *testing.T) {
+	member := func(id byte) Member {
+		return Member{ID: partition.BrokerID(id), Directory: directoryOf(id), Addr: fmt.Sprint("addr-", id)}
+	}
+	told := func(commit uint64, hearsay bool, ids ...byte) []byte {
+		n := news{hearsay: hearsay, formation: formationOf3(), term: 1, commit: commit}
+		for _, id := range ids {
+			n.roster.voters = append(n.roster.voters, member(id))
+		}
+		return encodeNews(n)
+	}
+	h := &askedHost{}
+	e, err := OpenEngine(Config{Self: 9, Directory: directoryOf(9), Addr: "addr-9", Dir: "q", Voters: votersOf(3)}, h)
+	require.NoError(t, err)
+	e.Begin()
+	e.Answered(h.asked[0], told(7, false, 2, 5), nil)
+	asked := map[partition.BrokerID]int{}
+	for i := 1; i < 80; i++ {
+		if i == len(h.asked) { // all that were asked have answered
+			e.Wake()
+		}
+		m := h.asked[i]
+		asked[m.To]++
+		switch m.To {
+		case 1:
+			e.Answered(m, told(5, true, 1, 2, 5), nil)
+		case 3:
+			e.Answered(m, told(6, true, 2, 3, 5), nil)
+		default: // lost
+			e.Answered(m, nil, errDisk)
+		}
+	}
+	for _, id := range []partition.BrokerID{1, 2, 3, 5} {
+		require.Greater(t, asked[id], 3, "%v", asked)
+	}
+}

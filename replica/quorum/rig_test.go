@@ -26,6 +26,7 @@ type rig struct {
 	hosts  []*rigHost
 	trace  uint64 // of all that has happened
 	loss   int    // of how many messages one is lost; 0: none
+	lazy   int    // of how many inputs one is not worked on at once; 0: none
 	cut    map[partition.BrokerID]bool
 	sever  func(from, to partition.BrokerID) bool
 	watch  func() // called after every event
@@ -172,14 +173,37 @@ func (h *rigHost) crash(power bool) {
 func (h *rigHost) tick(engine *Engine) {
 	h.rig.after(100*time.Millisecond, func() {
 		if h.engine == engine {
-			h.do(engine.Tick)
+			h.take(false, engine.Tick)
 			h.tick(engine)
 		}
 	})
 }
 
 func (h *rigHost) do(input func()) {
+	h.work()
 	input()
+	h.work()
+}
+
+// take is do of what comes by itself. As in a broker, messages of raft that come behind it
+// may be taken along with it, before any of them is worked on.
+func (h *rigHost) take(post bool, input func()) {
+	if !post {
+		h.work()
+	}
+	input()
+	if r, engine := h.rig, h.engine; r.lazy > 0 && r.rng.IntN(r.lazy) == 0 {
+		r.after(time.Duration(r.rng.IntN(4))*time.Millisecond, func() {
+			if h.engine == engine {
+				h.work()
+			}
+		})
+		return
+	}
+	h.work()
+}
+
+func (h *rigHost) work() {
 	for {
 		worked, err := h.engine.Work()
 		require.NoError(h.rig.t, err)
@@ -197,11 +221,11 @@ func (h *rigHost) Send(m Message) bool {
 		var answer []byte
 		err := errors.New("lost")
 		if to := r.hosts[m.To-1]; to.engine != nil && !lost {
-			to.do(func() { answer, err = to.engine.Step(m.Bytes()) })
+			to.take(m.kind == kindPost, func() { answer, err = to.engine.Step(m.Bytes()) })
 		}
 		r.after(time.Millisecond, func() {
 			if h.engine == from {
-				h.do(func() { from.Answered(m, answer, err) })
+				h.take(false, func() { from.Answered(m, answer, err) })
 			}
 		})
 	})
@@ -259,7 +283,7 @@ func (r *rig) elect(limit time.Duration) *rigHost {
 // say has an entry agreed on, at whoever leads, at the first attempt that is taken.
 func (r *rig) say(text string) {
 	r.t.Helper()
-	for range 100 {
+	for range 200 { // who hands the lead over takes nothing for more than a second
 		h := r.elect(time.Minute)
 		var token Token
 		var err error

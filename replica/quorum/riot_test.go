@@ -53,6 +53,7 @@ func runRiot(t *testing.T, seed uint64) (trace uint64) {
 		rig: newRig(t, seed, 3), leaders: make(map[log.Epoch]partition.BrokerID),
 		history: make(map[log.Offset]string), agreed: make(map[string]log.Offset), wiped: 100,
 	}
+	r.lazy = int(seed % 4)
 	r.add(3)
 	r.add(3)
 	r.compact(int64(200+r.rng.IntN(2000)), r.rng.IntN(20)+1)
