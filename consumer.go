@@ -89,8 +89,8 @@ type ConsumerConfig struct {
 
 	// OnAssigned tells of partitions that came, OnRevoked of those that are being
 	// given back, after what is finished has been committed, OnLost of those that have
-	// been given to others already. None runs beside a loop body; each holds the
-	// consumer up.
+	// been given to others already. None runs beside a loop body, so that a Close which
+	// does not get the body back calls none; each holds the consumer up.
 	//
 	// Nil is none.
 	OnAssigned, OnRevoked, OnLost func([]TopicPartition)

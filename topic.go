@@ -78,7 +78,7 @@ type PartitionInfo struct {
 	LastKnownELR   []BrokerID // neither, and the last that were: all of them are needed to elect a leader
 	Recovering     bool       // an unclean election was the last, and its leader has not reported yet
 	Start          Offset     // the oldest record that is kept
-	HighWatermark  Offset     // the end of what is committed
+	HighWatermark  Offset     // the end of what is committed; -1: not known
 	End            Offset     // the end of what is written
 	Lag            []Lag      // of the replicas that do not lead, by rising broker; none without a leader
 	// Damage is what is wrong with the leader's copy, or, without one, with the copies of
@@ -97,9 +97,11 @@ type Lag struct {
 func (p *Partition) ID() PartitionID { return p.n }
 
 // Info returns the partition's standing. While it has no leader the offsets
-// are -1; while a new leader does not know its high watermark Info waits.
+// are -1. For a new leader to learn its high watermark Info waits, for two seconds at
+// most: it may be one that must wait for others.
 func (p *Partition) Info(ctx context.Context) (PartitionInfo, error) {
 	var info PartitionInfo
+	begun := time.Now()
 	err := p.ask(ctx, func(id partition.ID, st partition.State) (done bool) {
 		info = PartitionInfo{
 			ID: p.n, Leader: st.Leader, Epoch: st.Epoch, PartitionEpoch: int(st.PartitionEpoch),
@@ -113,6 +115,9 @@ func (p *Partition) Info(ctx context.Context) (PartitionInfo, error) {
 			return true
 		}
 		resp, err := p.t.c.Info(ctx, st.Leader, partition.InfoRequest{ID: id})
+		if resp.Code == partition.NotAvailable && time.Since(begun) >= 2*time.Second {
+			resp.Code, resp.HighWatermark = partition.OK, -1
+		}
 		if err != nil || resp.Code != partition.OK {
 			return false
 		}

@@ -159,7 +159,7 @@ func (v *remoteView) ask(ctx context.Context, addr string, wait time.Duration) e
 // controller either.
 var errNoNews = errors.New("no news, and no controller")
 
-// take replaces what is known by an image that is newer. The controller may have
+// take replaces what is known by an image that is newer. Controller and voters may have
 // changed without a record, so an image of the same age counts too; and ages of two
 // clusters say nothing: who forgot everything, and began another, is to be believed.
 // It reports whether that was news. One call at a time.
@@ -167,7 +167,8 @@ func (v *remoteView) take(image partition.Image) (news bool, err error) {
 	now := v.known.Load()
 	switch image.Cluster {
 	case now.image.Cluster:
-		if image.Offset < now.image.Offset || image.Offset == now.image.Offset && image.Controller == now.image.Controller {
+		same := image.Controller == now.image.Controller && slices.Equal(image.Voters, now.image.Voters)
+		if image.Offset < now.image.Offset || image.Offset == now.image.Offset && same {
 			return false, nil
 		}
 	case partition.UUID{}:

@@ -173,6 +173,9 @@ func TestADialledClientChangesTheVoters(t *testing.T) {
 		require.NoError(t, client.AddVoter(ctx, 4), "it is on the way")
 		f.until(2, func(s samsa.QuorumStatus) bool { return slices.Equal(votersOf(s), []samsa.BrokerID{1, 2, 3, 4}) })
 		require.NoError(t, client.AddVoter(ctx, 4), "it is there")
+		f.until(2, func(samsa.QuorumStatus) bool { // no record says so
+			return slices.Equal(client.Cluster().Voters, []samsa.BrokerID{1, 2, 3, 4})
+		})
 
 		f.until(4, func(s samsa.QuorumStatus) bool { return s.Leader != 0 }) // it may be just being elected
 		leader := f.brokers[4].Quorum().Leader

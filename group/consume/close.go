@@ -45,6 +45,7 @@ func (c *Consumer) awaitLoop(ctx context.Context) {
 	case <-ctx.Done():
 	}
 	c.mu.Lock()
+	c.deaf = c.inUse && c.body
 	c.giveBack()
 	c.mu.Unlock()
 }
@@ -56,6 +57,7 @@ func (c *Consumer) quit(ctx context.Context, err *error) {
 		*err = c.commitDue(ctx, nil)
 	}
 	c.mu.Lock()
+	told := c.cfg.OnRevoked != nil && !c.deaf
 	var places []Place
 	for _, p := range c.parts {
 		p.revoking = true
@@ -64,7 +66,7 @@ func (c *Consumer) quit(ctx context.Context, err *error) {
 		}
 	}
 	c.mu.Unlock()
-	if c.cfg.OnRevoked != nil && len(places) > 0 {
+	if told && len(places) > 0 {
 		c.cfg.OnRevoked(places)
 	}
 	c.mu.Lock()

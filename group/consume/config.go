@@ -103,7 +103,8 @@ type Config struct {
 
 	// OnAssigned, OnRevoked and OnLost tell of partitions that came, are being given
 	// back (what is finished has been committed), or have been given to others
-	// already. None runs beside a loop body; each holds up the consumer.
+	// already. None runs beside a loop body, so that a Close which does not get the body
+	// back calls none; each holds up the consumer.
 	OnAssigned, OnRevoked, OnLost func([]Place)
 
 	// Logger is told of faults that are retried.

@@ -47,6 +47,7 @@ type Consumer struct {
 	inUse    bool          // a loop or a Poll is under way
 	unused   chan struct{} // not nil: somebody waits for the end of it
 	body     bool          // the caller may be processing records
+	deaf     bool          // Close has not waited until the loop's body came back
 	hands    []*part       // those of which the caller has records
 	holding  bool          // no record may be handed out: a change waits for its turn, or has it
 	fault    error         // for the next who asks for records

@@ -685,6 +685,64 @@ func TestCloseEndsALoop(t *testing.T) {
 	})
 }
 
+// A Close that gives up on a loop body says nothing of its partitions beside it.
+func TestCloseThatDoesNotGetTheBodyBack(t *testing.T) {
+	for _, patience := range []time.Duration{0, time.Hour} {
+		synctest.Test(t, func(t *testing.T) {
+			f := newFake()
+			f.write(at(0), 3)
+			f.assign(at(0))
+			cfg := inGroup()
+			inBody := false
+			cfg.OnRevoked = func([]Place) { require.False(t, inBody) }
+			c := start(t, cfg, f)
+			done := make(chan struct{})
+			go func() {
+				defer close(done)
+				for range c.Records(t.Context()) {
+					inBody = true
+					time.Sleep(time.Minute)
+					inBody = false
+				}
+			}()
+			synctest.Wait()
+			require.True(t, inBody)
+			ctx, cancel := context.WithTimeout(t.Context(), patience)
+			defer cancel()
+			_ = c.Close(ctx)
+			require.True(t, inBody)
+			<-done
+		})
+	}
+}
+
+// One that closes while nobody processes anything is told, however little time there is.
+func TestCloseTellsAnIdleLoop(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFake()
+		f.assign(at(0))
+		cfg := inGroup()
+		var told []Place
+		cfg.OnRevoked = func(places []Place) { told = places }
+		c := start(t, cfg, f)
+		done := make(chan struct{})
+		go func() {
+			defer close(done)
+			for _, err := range c.Records(t.Context()) {
+				if !errors.Is(err, ErrClosed) {
+					t.Error("a record", err)
+				}
+			}
+		}()
+		synctest.Wait()
+		ended, cancel := context.WithCancel(t.Context())
+		cancel()
+		_ = c.Close(ended)
+		require.Len(t, told, 1)
+		<-done
+	})
+}
+
 func TestFatalAnswerOfTheCoordinator(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := newFake()

@@ -224,7 +224,7 @@ func (c *Consumer) takeTurn(wanted func() bool) bool {
 			return false
 		}
 	}
-	return wanted()
+	return wanted() && !c.deaf
 }
 
 // endTurn lets records through again.

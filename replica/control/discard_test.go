@@ -46,6 +46,14 @@ func TestDiscard(t *testing.T) {
 		},
 		want: state{ISR: ids(2), ELR: ids(3), LastKnownELR: ids(1), Leader: 2, Epoch: 1, PartitionEpoch: 2},
 	}, {
+		name: "also one whose disk is full: to read from it is better than nothing",
+		run: func(_ *testing.T, k *cluster, id partition.ID) partition.Code {
+			k.mustPropose(k.alter(id, 1))
+			k.fill(2, 3)
+			return k.discards(id, 1)
+		},
+		want: state{ISR: ids(2), ELR: ids(3), LastKnownELR: ids(1), Leader: 2, Epoch: 1, PartitionEpoch: 2},
+	}, {
 		name: "the only one that is there stays where it is",
 		run: func(_ *testing.T, k *cluster, id partition.ID) partition.Code {
 			k.kill(2, 3)

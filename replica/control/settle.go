@@ -115,7 +115,9 @@ func (p *plan) change(id partition.ID, s *partition.State, c partition.Change) b
 
 // foresee returns what change would make of a partition, and whom it would add.
 func (p *plan) foresee(id partition.ID, s *partition.State, c partition.Change) (partition.State, []partition.BrokerID) {
-	c.MinISR, c.Active = p.minISR(id), p.able(s, c.ISR)
+	last := *s // without those who are no candidates, however much room they have
+	last.ISR = those(s.ISR, func(b partition.BrokerID) bool { return !slices.Contains(c.Discard, b) })
+	c.MinISR, c.Active = p.minISR(id), p.able(&last, c.ISR)
 	next, added := s.Change(c)
 	if next.Leader == partition.NoBroker && len(next.ISR) > 0 {
 		c.Active = p.able(s, next.ISR) // a reassignment has taken those that were better
