@@ -125,8 +125,10 @@ func (p *Partition) Info(ctx context.Context) (PartitionInfo, error) {
 		if resp.Damage != "" {
 			info.Damage[st.Leader] = resp.Damage
 		}
-		for _, f := range resp.Followers {
-			info.Lag = append(info.Lag, Lag{Broker: f.ID, Held: f.Held, Records: int64(resp.End - max(f.Held, resp.Start))})
+		for _, id := range slices.Sorted(slices.Values(st.Replicas)) {
+			if held := resp.Held(id); id != st.Leader {
+				info.Lag = append(info.Lag, Lag{Broker: id, Held: held, Records: int64(resp.End - max(held, resp.Start))})
+			}
 		}
 		return true
 	})

@@ -251,3 +251,10 @@ func TestStandingIsOneByte(t *testing.T) {
 	_, err := DecodeRecords(b)
 	require.Error(t, err)
 }
+
+func TestHeldOfAReplicaThatTheLeaderDoesNotKnowYet(t *testing.T) {
+	info := InfoResponse{Followers: []FollowerAnswer{{ID: 2, Held: 7}, {ID: 3, Held: -1}}}
+	for id, want := range map[BrokerID]int64{2: 7, 3: -1, 4: -1} {
+		require.EqualValues(t, want, info.Held(id))
+	}
+}

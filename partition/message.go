@@ -2,6 +2,7 @@ package partition
 
 import (
 	"fmt"
+	"slices"
 
 	"github.com/samsalog/samsa/log"
 )
@@ -134,6 +135,16 @@ type (
 		Controller BrokerID // with NotController: who is, or NoBroker
 	}
 )
+
+// Held returns how far a follower has come, or -1: its leader may be about to hear that it
+// is one.
+func (m *InfoResponse) Held(id BrokerID) log.Offset {
+	i := slices.IndexFunc(m.Followers, func(f FollowerAnswer) bool { return f.ID == id })
+	if i < 0 {
+		return -1
+	}
+	return m.Followers[i].Held
+}
 
 // Acks says when a produce request is answered.
 type Acks int8
