@@ -43,7 +43,7 @@ type Engine struct {
 	wait    time.Duration     // between two rounds of greetings
 	tickNo  int
 	silent  int  // ticks without a leader
-	eager   bool // this voter may be alone: it campaigns once it has applied what it has
+	eager   bool // this voter may be alone, and lead nobody: it campaigns once it has applied what it has
 	stands  bool // it waits for its turn to take a dead leader's place
 	state   Role // what raft does
 	led     bool // it has heard of a leader, or is it
