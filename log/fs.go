@@ -8,7 +8,8 @@ import "io"
 //
 // What a crash of the machine may take: bytes of a file since its last Sync, in
 // any part, and names created, renamed or removed since the SyncDir of their
-// directory. Nothing else may change.
+// directory. Nothing else may change. Behind a Sync that failed, bytes from before it count
+// as covered by no later one, of this process or another, until they are written again.
 type FS interface {
 	// Open opens a file for reading and writing.
 	Open(name string) (File, error)

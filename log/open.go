@@ -125,6 +125,7 @@ type opening struct {
 	epochs   epochs
 	// noEpochs is why the epoch checkpoint cannot be used; nil if it can.
 	noEpochs error
+	doubt    *tip // the first batch that no sync is known to cover; nil: there is none
 	bytes    bool // some segment has bytes that are not zeros
 	touched  bool // files were changed
 	produced bool // a batch behind the recovery point has a producer

@@ -130,6 +130,9 @@ func (o *opening) followSegment(s *segment, t *tip) error {
 			return o.judge(&w.scanner, t, err)
 		}
 		o.bytes, o.produced = true, o.produced || b.ProducerID() >= 0
+		if o.doubt == nil && b.First() >= o.log.slots.last.end {
+			o.doubt = &tip{i: t.i, pos: at}
+		}
 		s.index.note(int64(b.Last()-s.base), at, w.digest, o.log.cfg.IndexInterval)
 		o.recovery.Scanned += int64(len(b))
 	}
@@ -231,6 +234,9 @@ func (o *opening) complete(from, t tip, mark slot) error {
 		l.unsure = false
 		l.cfg.Flushes.enter()
 		defer l.cfg.Flushes.leave()
+		if err := o.renew(t); err != nil {
+			return err
+		}
 		for _, s := range o.segments[from.i : t.i+1] {
 			if err := syncFile(s.file); err != nil {
 				return err
@@ -258,6 +264,34 @@ func (o *opening) complete(from, t tip, mark slot) error {
 	l.place = flushPlace{end: t.next, segment: active, pos: t.pos, digest: t.digest}
 	if t.next > mark.end {
 		return l.mark(false)
+	}
+	return nil
+}
+
+// renew writes once more what lies at or above the flushed end, up to t. A sync of it may
+// have failed in another process: then there are systems that have what they could not
+// write in memory still, and count it as written, so that no sync of it alone makes it
+// durable.
+func (o *opening) renew(t tip) error {
+	if o.doubt == nil {
+		return nil
+	}
+	buf := make([]byte, scanStep)
+	for i, pos := o.doubt.i, o.doubt.pos; i <= t.i; i, pos = i+1, 0 {
+		s, end := o.segments[i], o.segments[i].size
+		if i == t.i {
+			end = t.pos
+		}
+		for pos < end {
+			b, err := readExactly(buf, s.file, pos, min(end-pos, scanStep))
+			if err != nil {
+				return err
+			}
+			if _, err := s.file.WriteAt(b, pos); err != nil {
+				return err
+			}
+			pos += int64(len(b))
+		}
 	}
 	return nil
 }

@@ -214,19 +214,29 @@ func (w *slots) write(s slot) error {
 	if s.sequence%2 == w.synced%2 {
 		s.sequence++
 	}
-	var buf [slotSize]byte
-	b := appendSlot(buf[:0], s)
-	if _, err := w.file.WriteAt(b, int64(s.sequence%2)*slotStride); err != nil {
+	if err := w.put(s); err != nil {
 		return err
 	}
 	w.last = s
 	return nil
 }
 
+// put writes s where it belongs.
+func (w *slots) put(s slot) error {
+	var buf [slotSize]byte
+	_, err := w.file.WriteAt(appendSlot(buf[:0], s), int64(s.sequence%2)*slotStride)
+	return err
+}
+
 // sync makes the last slot durable.
 func (w *slots) sync(now time.Time) error {
 	if !w.pending() {
 		return nil
+	}
+	if w.unsure { // a sync of it may have failed: see opening.renew
+		if err := w.put(w.last); err != nil {
+			return err
+		}
 	}
 	if err := syncFile(w.file); err != nil {
 		return err

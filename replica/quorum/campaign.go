@@ -2,14 +2,6 @@ package quorum
 
 import "github.com/samsalog/samsa/partition"
 
-// Campaign makes this voter stand for election now. Others elect it only if they
-// have heard of no leader for an election's time.
-func (e *Engine) Campaign() {
-	if e.works() {
-		e.fail(e.node.campaign())
-	}
-}
-
 // Gone says that nobody answers at a broker's address any more; see [Quorum.Gone].
 // The followers of a leader that is gone stand one after another, in the order of their
 // ids: two candidates at once would share the votes.

@@ -200,6 +200,7 @@ func (e *Engine) applyAll(entries []*pb.Entry) error {
 func (e *Engine) changeNoted() {
 	if e.roster.holds(e.self()) {
 		e.outside = false
+		e.eager = e.state != Leader && e.roster.alone(e.self()) // nobody is left to wait for
 		return
 	}
 	e.status.Problem = "this broker was removed from the quorum"

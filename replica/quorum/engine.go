@@ -24,9 +24,10 @@ const (
 // for a broker; a simulator may drive many from one goroutine.
 //
 // The methods must not overlap. Whoever drives it calls [Engine.Begin] first, and
-// after any other input [Engine.Work] until it reports that nothing is left. What an
-// input makes the engine promise, such as a vote, leaves it only from there, once it
-// is durable. After a fault of the disk or a broken invariant no input does anything,
+// after any other input [Engine.Work] until it reports that nothing is left; messages of
+// raft and proposals may come several in a row, also behind another input, before that.
+// What an input makes the engine promise, such as a vote, leaves it only from there, once
+// it is durable. After a fault of the disk or a broken invariant no input does anything,
 // and Work returns that fault.
 type Engine struct {
 	cfg  Config
@@ -43,7 +44,7 @@ type Engine struct {
 	wait    time.Duration     // between two rounds of greetings
 	tickNo  int
 	silent  int  // ticks without a leader
-	eager   bool // this voter may be alone: it campaigns once it has applied what it has
+	eager   bool // this voter may be alone, and lead nobody: it campaigns once it has applied what it has
 	stands  bool // it waits for its turn to take a dead leader's place
 	state   Role // what raft does
 	led     bool // it has heard of a leader, or is it

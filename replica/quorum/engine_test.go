@@ -102,7 +102,6 @@ func TestEngineAfterAFault(t *testing.T) {
 	h.engine.Tick()
 	h.engine.Wake()
 	h.engine.Gone(2)
-	h.engine.Campaign()
 	worked, err := h.engine.Work()
 	require.False(t, worked)
 	require.ErrorIs(t, err, errDisk)

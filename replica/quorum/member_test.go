@@ -184,6 +184,29 @@ func TestRemovedVoterFollows(t *testing.T) {
 	}
 }
 
+// A leader of two removes itself, and dies: the one that is left leads, though it has
+// nobody to wait for and so no use for the time.
+func TestTheOneThatIsLeftLeads(t *testing.T) {
+	cryptotest.SetGlobalRandom(t, 18)
+	r := newRig(t, 18, 2)
+	r.startAll()
+	r.say("a")
+	r.alike(time.Minute)
+	leader := r.leader()
+	left := r.hosts[leader.cfg.Self%2]
+	leader.change(Change{Remove: leader.cfg.Self})
+	r.run(time.Minute, func() bool { return left.engine.roster.alone(left.member()) })
+	leader.crash(false)
+	r.pass(10 * time.Millisecond)
+	left.engine.watchers = nil // as if all that it said since had been lost
+	r.run(time.Minute, func() bool { return left.engine.Status().Leading })
+	require.False(t, left.engine.NeedsTicks())
+	r.say("b")
+	left.crash(true)
+	left.start()
+	require.True(t, left.engine.Status().Leading, "it was not alone when the cluster was formed")
+}
+
 func TestChangesThatCannotBe(t *testing.T) {
 	cryptotest.SetGlobalRandom(t, 8)
 	r := newRig(t, 8, 3)

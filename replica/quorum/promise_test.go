@@ -96,7 +96,9 @@ func (w *witness) play(fs log.FS) error {
 			return err
 		}
 	}
-	engine.Campaign()
+	if err := engine.node.campaign(); err != nil {
+		return err
+	}
 	for {
 		if worked, err := engine.Work(); err != nil || !worked {
 			return err

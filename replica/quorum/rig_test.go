@@ -172,10 +172,13 @@ func (h *rigHost) crash(power bool) {
 
 func (h *rigHost) tick(engine *Engine) {
 	h.rig.after(100*time.Millisecond, func() {
-		if h.engine == engine {
-			h.take(false, engine.Tick)
-			h.tick(engine)
+		if h.engine != engine {
+			return
 		}
+		if engine.NeedsTicks() {
+			h.take(false, engine.Tick)
+		}
+		h.tick(engine)
 	})
 }
 
