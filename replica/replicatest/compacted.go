@@ -44,6 +44,7 @@ func (p *part) supersede(k batchMark) {
 	}
 	for i, r := range p.recordsOf(k) {
 		p.latest[r.key] = k.first + log.Offset(i)
+		delete(p.doubtful, r.key)
 	}
 }
 
@@ -54,12 +55,24 @@ func (p *part) recordsOf(k batchMark) []recordMark {
 	return nil
 }
 
-// rebuild makes the newest record of each key anew, after some were given up.
-func (p *part) rebuild() {
-	p.latest = nil
+// rebuild makes the newest record of each key anew, after those from an offset on were
+// given up. Where the newest is among these the one before is not sure to be anywhere: a
+// compaction may have removed it for that one's sake, here or where a copy comes from.
+func (p *part) rebuild(from log.Offset) {
+	doubtful := p.doubtful
+	if doubtful == nil {
+		doubtful = make(map[string]bool)
+	}
+	for key, at := range p.latest {
+		if at >= from {
+			doubtful[key] = true
+		}
+	}
+	p.latest, p.doubtful = nil, nil
 	for _, k := range p.committed {
 		p.supersede(k)
 	}
+	p.doubtful = doubtful
 }
 
 // whole returns the committed batches that a batch may be what is left of, and whether
@@ -95,7 +108,7 @@ func (p *part) whole(b log.Batch) ([]batchMark, error) {
 			switch {
 			case there && is != r:
 				return nil, fmt.Errorf("offset %d is another record than is committed", at)
-			case !there && !r.removes && p.latest[r.key] <= at:
+			case !there && !r.removes && p.latest[r.key] <= at && !p.doubtful[r.key]:
 				return nil, fmt.Errorf("offset %d, the newest of key %s, is missing", at, r.key)
 			}
 			delete(left, at)
@@ -209,8 +222,8 @@ func (o *observer) compacted(c *copyOf) {
 		}
 	}
 	for _, key := range keysOf(want, state) {
-		if p.latest[key] >= c.high {
-			continue // it has been superseded by what the copy does not hold yet
+		if p.latest[key] >= c.high || p.doubtful[key] {
+			continue // it has been superseded by what the copy does not hold yet, or never will
 		}
 		if is, should := state[key], want[key]; is != should && !(should.removes && is == recordMark{}) {
 			o.w.fail("I33", "broker %d: %s up to %d has key %s as %+v; committed is %+v", c.p.id, p.name, c.high, key, is, should)

@@ -168,6 +168,7 @@ type part struct {
 	busyTo    time.Duration // and do, from there until then
 	compacts  bool          // its topic leaves of each key the newest record
 	latest    map[string]log.Offset
+	doubtful  map[string]bool // keys whose newest record was given up
 	dirty     bool
 	gone      bool // its topic has been deleted
 	replicas  []assignment

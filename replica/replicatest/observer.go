@@ -221,7 +221,7 @@ func (p *part) giveUp(to log.Offset) {
 		p.committed = p.committed[:n]
 	}
 	if p.compacts {
-		p.rebuild()
+		p.rebuild(to)
 	}
 	p.hw, p.acked, p.read = to, min(p.acked, to), min(p.read, to)
 	for _, b := range p.w.brokers {
