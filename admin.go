@@ -46,7 +46,8 @@ func (c *Client) AddPartitions(ctx context.Context, topic string, total int) err
 	if err != nil {
 		return err
 	}
-	return c.cluster.until(ctx, func() bool { return c.cluster.allLed(found.ID) })
+	err = c.cluster.until(ctx, func() bool { return c.cluster.allLed(found.ID) })
+	return wrapped(what+": wait for leaders", err)
 }
 
 // AlterTopic changes the configuration of the topic that cfg names: MinISR,

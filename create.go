@@ -20,7 +20,8 @@ func (c *cluster) createTopic(ctx context.Context, cfg TopicConfig) error {
 		case c.ctx.Err() != nil:
 			return ErrClosed
 		case err == nil && resp.Code == partition.OK:
-			return c.until(ctx, func() bool { return c.allLed(resp.Topic) })
+			err := c.until(ctx, func() bool { return c.allLed(resp.Topic) })
+			return wrapped(fmt.Sprintf("create topic %q: wait for leaders", cfg.Name), err)
 		case err == nil && !resp.Code.Retriable() && resp.Code != partition.InvalidReplicas:
 			return refusal(fmt.Sprintf("create topic %q", cfg.Name), resp.Code, resp.Text)
 		}

@@ -149,15 +149,15 @@ func (v *remoteView) ask(ctx context.Context, addr string, wait time.Duration) e
 		return err
 	}
 	news, err := v.take(image)
-	if err == nil && !news && image.Controller == partition.NoBroker {
+	if err == nil && !news && (image.Controller == partition.NoBroker || image.Offset < offset) {
 		return errNoNews
 	}
 	return err
 }
 
 // errNoNews stands for the answer of a broker that knows nothing new, and no
-// controller either.
-var errNoNews = errors.New("no news, and no controller")
+// controller either, or less than others did.
+var errNoNews = errors.New("no news, and no controller or old ones")
 
 // take replaces what is known by an image that is newer. Controller and voters may have
 // changed without a record, so an image of the same age counts too; and ages of two

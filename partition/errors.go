@@ -30,7 +30,7 @@ const (
 	BatchTooLarge        Code = 33 // above the topic's MaxBatchBytes, or inflates to too much; nothing was written
 	TimedOut             Code = 34 // not committed within the request's timeout: the outcome is unknown
 	Resigned             Code = 35 // the leader lost its place while the write was under way: the outcome is unknown
-	StorageFailed        Code = 36 // the broker's disk failed or is full: the outcome is unknown unless said otherwise
+	StorageFailed        Code = 36 // the broker's disk failed: the outcome is unknown
 	DiskFull             Code = 37 // nothing was written
 	InvalidTimestamp     Code = 38 // a record is of more than an hour ahead; nothing was written
 	MissingKey           Code = 39 // a record without a key, in a topic that is compacted; nothing was written

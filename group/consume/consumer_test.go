@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -693,24 +694,24 @@ func TestCloseThatDoesNotGetTheBodyBack(t *testing.T) {
 			f.write(at(0), 3)
 			f.assign(at(0))
 			cfg := inGroup()
-			inBody := false
-			cfg.OnRevoked = func([]Place) { require.False(t, inBody) }
+			var inBody atomic.Bool
+			cfg.OnRevoked = func([]Place) { require.False(t, inBody.Load()) }
 			c := start(t, cfg, f)
 			done := make(chan struct{})
 			go func() {
 				defer close(done)
 				for range c.Records(t.Context()) {
-					inBody = true
+					inBody.Store(true)
 					time.Sleep(time.Minute)
-					inBody = false
+					inBody.Store(false)
 				}
 			}()
 			synctest.Wait()
-			require.True(t, inBody)
+			require.True(t, inBody.Load())
 			ctx, cancel := context.WithTimeout(t.Context(), patience)
 			defer cancel()
 			_ = c.Close(ctx)
-			require.True(t, inBody)
+			require.True(t, inBody.Load())
 			<-done
 		})
 	}
