@@ -94,7 +94,7 @@ func TestEpochCache(t *testing.T) {
 		"truncateEnd drops what begins there":           {e.truncateEnd(10), epochs{{1, 0}}},
 		"truncateEnd keeps what begins before":          {e.truncateEnd(11), epochs{{1, 0}, {3, 10}}},
 		"truncateStart leaves the one that holds it":    {e.truncateStart(12), epochs{{3, 10}, {5, 20}}},
-		"truncateStart at a beginning":                  {e.truncateStart(20), epochs{{5, 20}}},
+		"truncateStart leaves the one that ends there":  {e.truncateStart(20), epochs{{3, 10}, {5, 20}}},
 		"truncateStart before all":                      {e.truncateStart(-1), e},
 		"truncateStart of one that begins later":        {epochs{{1, 5}}.truncateStart(3), epochs{{1, 5}}},
 		"of a log whose records were all removed":       {e.truncateEnd(50).truncateStart(50), epochs{{5, 20}}},

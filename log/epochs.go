@@ -46,12 +46,13 @@ func (e epochs) truncateEnd(end Offset) epochs {
 	return e[:n:n]
 }
 
-// truncateStart drops the epochs that end at start or earlier. The one that holds
-// start keeps its own, by which it is told from one that has no batch yet: that
-// begins where the log ends.
+// truncateStart drops the epochs that end before start. The one that ends there stays,
+// as what lies behind it may be cut: then it is the last. The one that holds start keeps
+// its own, by which it is told from one that has no batch yet: that begins where the log
+// ends.
 func (e epochs) truncateStart(start Offset) epochs {
 	n := 0
-	for n+1 < len(e) && e[n+1].start <= start {
+	for n+1 < len(e) && e[n+1].start < start {
 		n++
 	}
 	return e[n:]

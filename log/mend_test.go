@@ -228,6 +228,29 @@ func TestEpochsDoNotFallThoughAllRecordsWereRemoved(t *testing.T) {
 	require.ErrorIs(t, err, log.ErrOutOfOrder)
 }
 
+// Of a log that was shortened at the front, and then cut to nothing, the last epoch is that
+// of what is gone, however its records lay in files.
+func TestALogThatWasCutToNothingKnowsItsLastEpoch(t *testing.T) {
+	for _, size := range []int64{1, 1 << 20} {
+		for _, again := range []bool{false, true} {
+			m, cfg := log.NewMemFS(), log.Config{SegmentBytes: size}
+			l := open(t, m, "d", cfg)
+			for epoch := range log.Epoch(4) {
+				appendTo(t, l, epoch, "a", "b")
+			}
+			require.NoError(t, l.DeleteBefore(4))
+			if again {
+				require.NoError(t, l.Close())
+				l = open(t, m, "d", cfg)
+			}
+			require.NoError(t, l.Truncate(4))
+			require.EqualValues(t, 1, l.LastEpoch(), "segments of %d, opened again: %v", size, again)
+			e, end, ok := l.EndOf(1)
+			require.Equal(t, []any{log.Epoch(1), log.Offset(4), true}, []any{e, end, ok})
+		}
+	}
+}
+
 // An index that does not fit its seal is made again, whatever was asked first.
 func TestAnIndexIsMadeAgain(t *testing.T) {
 	d := logtest.NewDisk(log.NewMemFS())

@@ -40,8 +40,11 @@ const (
 	maxMessage  = 1 << 20
 	maxPosted   = 256
 	maxPostSize = 4*maxMessage + MaxEntryBytes
-	pieceSize   = 256 << 10
 	maxNews     = 1 << 16 // entries
+
+	// Of a snapshot, and of the entries of news unless one is longer: a slow link must bring
+	// it before the next poll, or within the time of a call.
+	pieceSize = 256 << 10
 )
 
 // errMalformed is of a message that does not parse.

@@ -225,7 +225,7 @@ func (e *Engine) newsAfter(after uint64) (news, error) {
 		n.snapshot = e.disk.snap.mark
 		return n, nil
 	}
-	entries, err := e.disk.Entries(after+1, e.applied+1, maxMessage)
+	entries, err := e.disk.Entries(after+1, e.applied+1, pieceSize)
 	if err != nil {
 		return n, err
 	}

@@ -2,6 +2,7 @@ package quorum
 
 import (
 	"fmt"
+	"strings"
 	"testing"
 	"testing/cryptotest"
 	"time"
@@ -232,6 +233,29 @@ func TestStatusOfARemovedVoterFollowsToo(t *testing.T) {
 	require.Equal(t, partition.NoBroker, gone.engine.Status().Leader)
 	r.say("c")
 	r.run(time.Second, func() bool { return gone.engine.Status().Leader == r.leader().cfg.Self })
+}
+
+// News come in pieces that a slow link carries before the next poll, which would give them
+// up.
+func TestNewsComeInPieces(t *testing.T) {
+	cryptotest.SetGlobalRandom(t, 19)
+	r := newRig(t, 19, 1)
+	r.startAll()
+	long := strings.Repeat("x", 100<<10)
+	for range 10 {
+		r.say(long)
+	}
+	r.say(strings.Repeat("x", MaxEntryBytes))
+	e := r.hosts[0].engine
+	for after := e.disk.base.index; after < e.applied; {
+		n, err := e.newsAfter(after)
+		require.NoError(t, err)
+		require.NotEmpty(t, n.entries)
+		if len(n.entries) > 1 {
+			require.LessOrEqual(t, len(encodeNews(n)), pieceSize+2048)
+		}
+		after = n.reaches(after)
+	}
 }
 
 // An askedHost notes who is asked for news.
