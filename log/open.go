@@ -80,8 +80,8 @@ func (l *Log) recover(o *opening, names []string) (*Log, Recovery, error) {
 		if errors.Is(err, ErrCorrupt) && l.slots != nil && !o.view {
 			// By what a process that was killed has left unsynced there this is damage. Were
 			// it to go with the power, the next Open would take it for a torn tail, and cut.
-			if serr := l.slots.file.Sync(); serr != nil {
-				err = &syncError{serr}
+			if serr := l.slots.sync(l.cfg.Now()); serr != nil {
+				err = serr
 			}
 		}
 		o.abandon()
