@@ -207,7 +207,7 @@ func (r *Replica) carryDisk(now time.Time, out replica.Output) bool {
 			err = r.log.NoteRemoved(out.Removed)
 		}
 	case len(out.Append) > 0:
-		_, err = r.log.Replicate(out.Append)
+		_, err = r.log.ReplicateChecked(out.Append)
 	default:
 		return true
 	}
