@@ -9,9 +9,14 @@ import (
 )
 
 // ack tells the leader, beside the fetches under way, how far r is flushed. Acks
-// that come while one is on its way go together with the next.
+// that come while one is on its way go together with the next. An ack of what was
+// flushed with its append leaves with the fetch that is about to go.
 func (f *fetcher) ack(r *Replica) {
 	f.mu.Lock()
+	if m := f.members[r]; f.n.eager && f.hot.follows && m != nil && m.pace.Lane() == replica.Hot {
+		f.mu.Unlock()
+		return
+	}
 	if !slices.Contains(f.acks, r) {
 		f.acks = append(f.acks, r)
 	}

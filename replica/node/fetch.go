@@ -75,6 +75,7 @@ type lane struct {
 	coming  []*followed // of the other lane, to be taken over at the next turn
 	running bool
 	kicked  bool
+	follows bool               // hot: the answer at hand brings the next fetch at once, and with it all acks
 	ctx     context.Context    // of the fetch under way, and of the next if nothing ends it; nil: the next has one made
 	kick    context.CancelFunc // ends it, so that the next fetch sees new partitions
 	limit   *time.Timer        // does so when a fetch takes too long

@@ -96,6 +96,7 @@ func (f *fetcher) beginHot(r *round) bool {
 func (f *fetcher) takeHot(r *round) bool {
 	f.mu.Lock()
 	defer f.mu.Unlock()
+	f.hot.follows = false // what is flushed from now on may be too late for it
 	for _, m := range f.hot.coming {
 		m.coming = false
 		if f.members[m.r] == m && m.pace.Lane() == replica.Cold {
@@ -165,7 +166,7 @@ func (f *fetcher) fetchHot(r *round) (learned bool, err error) {
 		if !f.noteHot(now, m, &a, fresh) || !fresh {
 			continue
 		}
-		learned = learned || a.Code == partition.OK // others have their delays
+		learned = learned || a.Code == partition.OK // others have their delays; see lane.follows
 		r.answer.hand(m.r, r.parts[i], a, data[i])
 	}
 	return learned, nil
@@ -181,6 +182,7 @@ func (f *fetcher) noteHot(now time.Time, m *followed, a *replica.FetchAnswer, fr
 	m.start = a.Start
 	if fresh {
 		m.pace.Moved(now)
+		f.hot.follows = f.hot.follows || a.Code == partition.OK
 	}
 	return true
 }

@@ -90,6 +90,7 @@ type Node struct {
 	memory  *log.Memory // of all partitions
 	flushes *log.FlushLimit
 	space   *log.Space
+	eager   bool // the disk syncs for nothing, so that each append is flushed at once
 	peers   Peers
 	quorum  Quorum
 
@@ -162,6 +163,7 @@ func Open(cfg Config) (*Node, error) {
 		pending: make(map[partition.ID]bool), gone: make(map[partition.ID]bool), changed: make(chan struct{}),
 		announced: make(map[partition.ID]bool), again: make(map[partition.ID]bool),
 	}
+	_, n.eager = cfg.FS.(*log.MemFS)
 	n.ctx, n.stop = context.WithCancelCause(context.Background())
 	n.control = control.New(control.Config{Session: cfg.SessionTimeout, InMemory: cfg.InMemory, Voters: max(1, len(cfg.Voters))}, n.table)
 	if err := n.readDir(); err != nil {

@@ -200,6 +200,7 @@ func (o *produceOp) append(r *Replica, now time.Time) partition.Code {
 		r.waiters = append(r.waiters, o)
 	}
 	r.step(now, replica.Appended{End: o.end})
+	r.flushAtOnce(now)
 	return partition.OK
 }
 

@@ -234,7 +234,7 @@ func (r *Replica) carryDisk(now time.Time, out replica.Output) bool {
 			Removed: r.log.RemovedBelow(),
 		}))
 	}
-	if len(out.Append) > 0 {
+	if len(out.Append) > 0 && !r.flushAtOnce(now) {
 		r.flushInTurn()
 	}
 	return true
@@ -295,6 +295,22 @@ func (r *Replica) flushInTurn() {
 		r.comeDue()
 	case partition.Unsynced:
 	}
+}
+
+// flushAtOnce flushes what the owner has just appended, if that costs nothing, and
+// reports whether it has: a hand-over to somebody who flushes would cost more.
+func (r *Replica) flushAtOnce(now time.Time) bool {
+	if !r.node.eager || r.topic.Durability != partition.Synced {
+		return false
+	}
+	end, err := r.log.Flush()
+	switch {
+	case err == nil:
+		(&flushedOp{end: end}).perform(r, now)
+	case !errors.Is(err, log.ErrClosed):
+		r.fail(err)
+	}
+	return true
 }
 
 // flushSoon sees to it that all that the log holds now is flushed before long.
