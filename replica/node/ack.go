@@ -3,6 +3,7 @@ package node
 import (
 	"context"
 	"slices"
+	"time"
 
 	"github.com/samsalog/samsa/partition"
 	"github.com/samsalog/samsa/replica"
@@ -34,6 +35,7 @@ type ackRound struct {
 	flushed []*Replica
 	acked   []*Replica // those of them that req names
 	req     replica.FetchRequest
+	resp    replica.FetchResponse
 	request *requestOp
 }
 
@@ -76,12 +78,12 @@ func (f *fetcher) sendAck(a *ackRound) {
 	if len(a.acked) == 0 || a.req.BrokerEpoch == 0 {
 		return
 	}
-	resp, _, err := f.call(a.ctx, a.req)
+	_, err := f.call(a.ctx, &a.req, &a.resp)
 	if err != nil {
 		f.n.logger.Debug("ack", "leader", f.leader, "error", err)
 	}
 	for i, r := range a.acked {
-		if err != nil || resp.Partitions[i].Code != partition.OK || resp.Partitions[i].Diverging {
+		if err != nil || a.resp.Partitions[i].Code != partition.OK || a.resp.Partitions[i].Diverging {
 			f.heat(r)
 		}
 	}
@@ -91,9 +93,10 @@ func (f *fetcher) askAcks(a *ackRound) {
 	f.turn <- struct{}{}
 	defer func() { <-f.turn }()
 	a.acked = a.acked[:0]
+	now := time.Now()
 	said := a.req.Partitions[:0]
 	for _, r := range a.flushed {
-		if f.request(a.request, r) {
+		if f.request(now, a.request, r) {
 			a.acked, said = append(a.acked, r), append(said, a.request.asked.part)
 		}
 	}

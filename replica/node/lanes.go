@@ -53,6 +53,7 @@ type round struct {
 	ctx     context.Context // ends when the lane is kicked
 	begun   time.Time
 	req     replica.FetchRequest
+	resp    replica.FetchResponse
 	members []*followed // of the lane, those included who want nothing now
 	asked   []*followed // whose parts req has, but for those that a leader keeps
 	parts   []asked     // likewise
@@ -66,24 +67,28 @@ func newRound() *round {
 
 func (f *fetcher) runHot() {
 	var p restraint
-	for r := newRound(); f.beginHot(r); {
+	now := time.Now()
+	for r := newRound(); f.beginHot(now, r); {
 		learned, err := f.fetchHot(r)
-		now := time.Now()
+		now = time.Now()
 		wait := p.after(err, learned, now.Sub(r.begun))
 		pause(r.ctx, wait)
 		f.report("fetch", err, f.endHot(now))
+		if wait > 0 {
+			now = time.Now()
+		}
 	}
 }
 
 // beginHot puts the next hot fetch together; false ends the run.
-func (f *fetcher) beginHot(r *round) bool {
+func (f *fetcher) beginHot(now time.Time, r *round) bool {
 	if f.n.ctx.Err() != nil {
 		f.stop(&f.hot)
 		return false
 	}
 	f.turn <- struct{}{}
 	defer func() { <-f.turn }()
-	r.begun = time.Now()
+	r.begun = now
 	if !f.takeHot(r) {
 		return false
 	}
@@ -134,7 +139,7 @@ func (f *fetcher) ask(r *round) {
 		f.mu.Lock()
 		o.start = m.start
 		f.mu.Unlock()
-		ok := f.request(o, m.r)
+		ok := f.request(r.begun, o, m.r)
 		f.mu.Lock()
 		m.cools = o.cools
 		f.mu.Unlock()
@@ -155,19 +160,19 @@ func (f *fetcher) fetchHot(r *round) (learned bool, err error) {
 	if len(r.asked) < len(r.members) {
 		r.req.MaxWaitMs = min(r.req.MaxWaitMs, 20) // some are delayed: ask them again soon
 	}
-	resp, data, err := f.call(r.ctx, r.req)
+	data, err := f.call(r.ctx, &r.req, &r.resp)
 	if err != nil {
 		return false, err
 	}
 	now := time.Now()
 	for i, m := range r.asked {
-		a := resp.Partitions[i]
+		a := r.resp.Partitions[i]
 		fresh := news(m.r, &a, data[i])
 		if !f.noteHot(now, m, &a, fresh) || !fresh {
 			continue
 		}
 		learned = learned || a.Code == partition.OK // others have their delays; see lane.follows
-		r.answer.hand(m.r, r.parts[i], a, data[i])
+		r.answer.hand(now, m.r, r.parts[i], a, data[i])
 	}
 	return learned, nil
 }
@@ -306,22 +311,22 @@ func (f *fetcher) fetchCold(r *round) (learned bool, err error) {
 	if r.req.BrokerEpoch == 0 {
 		return false, errNothing
 	}
-	resp, data, err := f.call(r.ctx, r.req)
-	if err == nil && resp.Lost {
+	data, err := f.call(r.ctx, &r.req, &r.resp)
+	if err == nil && r.resp.Lost {
 		err = errLost
 	}
 	if err != nil {
 		return false, err
 	}
-	for i := range resp.Partitions {
-		a := resp.Partitions[i]
+	for i := range r.resp.Partitions {
+		a := r.resp.Partitions[i]
 		m, q := f.noteCold(&a)
 		if m == nil {
 			continue
 		}
 		if news(m.r, &a, data[i]) {
 			learned = learned || a.Code == partition.OK
-			r.answer.hand(m.r, q, a, data[i])
+			r.answer.hand(time.Now(), m.r, q, a, data[i])
 		}
 	}
 	return learned, nil

@@ -103,16 +103,17 @@ type Node struct {
 	unwritten  bool                    // the two may differ; likewise
 	whole      bool                    // nothing that is not listed was here; likewise
 
-	ctx      context.Context // ends with Run
-	stop     context.CancelCauseFunc
-	workers  workers
-	ops      sync.Pool // of *produceOp, idle
-	servings sync.Pool // of *serving, likewise
-	born     time.Time
-	lease    atomic.Int64 // how long after born the controller's last answer holds
-	epoch    atomic.Int64 // this incarnation's broker epoch; 0: not registered
-	leaving  atomic.Bool  // this broker wants to stop
-	refused  atomic.Int64 // how long after born the disk had no room; 0: it has
+	ctx       context.Context // ends with Run
+	stop      context.CancelCauseFunc
+	workers   workers
+	ops       sync.Pool // of *produceOp, idle
+	servings  sync.Pool // of *serving, likewise
+	exchanges sync.Pool // of *exchange, likewise
+	born      time.Time
+	lease     atomic.Int64 // how long after born the controller's last answer holds
+	epoch     atomic.Int64 // this incarnation's broker epoch; 0: not registered
+	leaving   atomic.Bool  // this broker wants to stop
+	refused   atomic.Int64 // how long after born the disk had no room; 0: it has
 
 	failed  atomic.Bool // no clean mark may be left
 	closing sync.Once

@@ -79,11 +79,14 @@ func newReplica(n *Node, id partition.ID, topic partition.TopicConfig, l *log.Lo
 }
 
 // do performs one op now if the replica is idle, and else leaves it to the owner.
-func (r *Replica) do(o op) {
+func (r *Replica) do(o op) { r.doAt(time.Now(), o) }
+
+// doAt is do for who has just looked at the clock.
+func (r *Replica) doAt(now time.Time, o op) {
 	if !r.enqueue(o) {
 		return
 	}
-	o.perform(r, time.Now())
+	o.perform(r, now)
 	r.settle()
 	if r.release() {
 		return
