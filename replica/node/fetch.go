@@ -265,14 +265,18 @@ func (f *fetcher) call(ctx context.Context, req *replica.FetchRequest, resp *rep
 	if refused := resp.Code.Err(); refused != nil {
 		return nil, refused
 	}
-	data := got.Data
-	if len(data) == 0 {
-		data = make([][]byte, len(resp.Partitions))
-	}
-	if len(data) != len(resp.Partitions) || !req.Cold && !sameShape(req.Partitions, resp.Partitions) {
+	if n := len(got.Data); n != 0 && n != len(resp.Partitions) || !req.Cold && !sameShape(req.Partitions, resp.Partitions) {
 		return nil, errShape
 	}
-	return data, nil
+	return got.Data, nil
+}
+
+// dataOf returns the batches of an answer's partition.
+func dataOf(data [][]byte, i int) []byte {
+	if len(data) == 0 {
+		return nil // there are none of any
+	}
+	return data[i]
 }
 
 func sameShape(asked []replica.FetchPartition, told []replica.FetchAnswer) bool {

@@ -166,13 +166,13 @@ func (f *fetcher) fetchHot(r *round) (learned bool, err error) {
 	}
 	now := time.Now()
 	for i, m := range r.asked {
-		a := r.resp.Partitions[i]
-		fresh := news(m.r, &a, data[i])
+		a, b := r.resp.Partitions[i], dataOf(data, i)
+		fresh := news(m.r, &a, b)
 		if !f.noteHot(now, m, &a, fresh) || !fresh {
 			continue
 		}
 		learned = learned || a.Code == partition.OK // others have their delays; see lane.follows
-		r.answer.hand(now, m.r, r.parts[i], a, data[i])
+		r.answer.hand(now, m.r, r.parts[i], a, b)
 	}
 	return learned, nil
 }
@@ -319,14 +319,14 @@ func (f *fetcher) fetchCold(r *round) (learned bool, err error) {
 		return false, err
 	}
 	for i := range r.resp.Partitions {
-		a := r.resp.Partitions[i]
+		a, b := r.resp.Partitions[i], dataOf(data, i)
 		m, q := f.noteCold(&a)
 		if m == nil {
 			continue
 		}
-		if news(m.r, &a, data[i]) {
+		if news(m.r, &a, b) {
 			learned = learned || a.Code == partition.OK
-			r.answer.hand(time.Now(), m.r, q, a, data[i])
+			r.answer.hand(time.Now(), m.r, q, a, b)
 		}
 	}
 	return learned, nil
