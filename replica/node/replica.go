@@ -27,6 +27,7 @@ type Replica struct {
 	fetcher  *fetcher     // of its leader, while it follows
 	asked    uint64       // counts its requests for records; the answer to the newest counts
 	waiters  []*produceOp // by rising end
+	served   []op         // room for the next queue
 
 	high      atomic.Int64         // the high watermark, as known here
 	standing  atomic.Pointer[role] // what others may ask about without owning the replica
@@ -88,12 +89,11 @@ func (r *Replica) doAt(now time.Time, o op) {
 	}
 	o.perform(r, now)
 	r.settle()
-	if r.release() {
-		return
+	// Who came meanwhile is served here, once, since a goroutine costs more than most ops;
+	// for more than that a worker goes on in the caller's place.
+	if r.serveQueue() && r.waited() {
+		r.node.workers.Go(r.drain)
 	}
-	// Others have come meanwhile. The caller's own work is done, so a worker goes
-	// on in its place.
-	r.node.workers.Go(r.drain)
 }
 
 // enqueue reports whether the caller is now the owner; then o is not queued.
@@ -108,29 +108,39 @@ func (r *Replica) enqueue(o op) (owner bool) {
 	return true
 }
 
-// release gives the ownership up, unless there is work in the queue.
-func (r *Replica) release() bool {
+// waited reports whether there is work in the queue; if not the ownership is given up.
+func (r *Replica) waited() bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.active = len(r.queue) > 0
-	return !r.active
+	return r.active
+}
+
+// serveQueue performs the ops that are in the queue. It is false if there were none, and
+// the ownership was given up.
+func (r *Replica) serveQueue() bool {
+	r.mu.Lock()
+	work := r.queue
+	r.active = len(work) > 0
+	if r.active {
+		r.queue = r.served[:0]
+	}
+	r.mu.Unlock()
+	if len(work) == 0 {
+		return false
+	}
+	now := time.Now()
+	for _, o := range work {
+		o.perform(r, now)
+	}
+	r.settle()
+	clear(work)
+	r.served = work
+	return true
 }
 
 func (r *Replica) drain() {
-	for {
-		r.mu.Lock()
-		work := r.queue
-		r.queue = nil
-		r.active = len(work) > 0
-		r.mu.Unlock()
-		if len(work) == 0 {
-			return
-		}
-		now := time.Now()
-		for _, o := range work {
-			o.perform(r, now)
-		}
-		r.settle()
+	for r.serveQueue() {
 	}
 }
 
