@@ -83,11 +83,10 @@ func (c *cluster) watch() {
 		}
 		if ended {
 			c.spans.Clear()
-		}
-		c.mu.Unlock()
-		if ended {
+			c.mu.Unlock()
 			return
 		}
+		c.mu.Unlock()
 		select {
 		case <-changed:
 		case <-c.ctx.Done():
@@ -101,9 +100,6 @@ func (c *cluster) call(ctx context.Context, to partition.BrokerID, f transport.F
 	b, ok := c.view.Broker(to)
 	if !ok {
 		return transport.Frame{}, fmt.Errorf("broker %d is not known: %w", to, transport.ErrRefused)
-	}
-	if right == nil {
-		right = func() bool { return true }
 	}
 	c.mu.Lock()
 	fl := &flight{right: right, span: c.spans.Take(ctx)}
@@ -155,15 +151,15 @@ func (c *cluster) until(ctx context.Context, look func() bool) error {
 // leader waits until a partition has a leader. The id came out of the metadata, so
 // that a topic which is not there has been deleted.
 func (c *cluster) leader(ctx context.Context, id partition.ID) (st partition.State, err error) {
+	if st, ok := c.view.State(id); ok && st.Leader != partition.NoBroker {
+		return st, nil // as nearly always
+	}
 	deleted := false
 	err = c.until(ctx, func() bool {
-		if _, ok := c.view.TopicByID(id.Topic); !ok {
-			deleted = true
-			return true
-		}
-		var ok bool
-		st, ok = c.view.State(id)
-		return ok && st.Leader != partition.NoBroker
+		_, known := c.view.TopicByID(id.Topic)
+		deleted = !known
+		st, known = c.view.State(id)
+		return deleted || known && st.Leader != partition.NoBroker
 	})
 	if deleted {
 		return st, ErrUnknownTopic

@@ -46,8 +46,8 @@ func (n *Node) fetchCold(ctx context.Context, req *replica.FetchRequest, resp *r
 	now := time.Now()
 	s := &serving{n: n, follower: req.From, number: numberOf(req), budget: int(req.MaxBytes)}
 	for i := range req.Partitions {
-		var at served
 		p := &req.Partitions[i]
+		at := served{r: n.replica(p.ID)}
 		if s.fetched(now, &at, req, p); at.settled() || !at.read {
 			s.parts = append(s.parts, at)
 		} else {

@@ -5,6 +5,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/samsalog/samsa/log"
 	"github.com/samsalog/samsa/partition"
 	"github.com/samsalog/samsa/replica"
 )
@@ -57,8 +58,16 @@ type round struct {
 	members []*followed // of the lane, those included who want nothing now
 	asked   []*followed // whose parts req has, but for those that a leader keeps
 	parts   []asked     // likewise
+	notes   []note      // of members, and then of asked
 	request *requestOp
 	answer  *answeredOp
+}
+
+// A note is what the lane passes on, between the fetcher's lock and a replica's owner.
+type note struct {
+	start log.Offset // the leader's
+	cools bool
+	fresh bool // there is news of it
 }
 
 func newRound() *round {
@@ -134,20 +143,26 @@ func (f *fetcher) toHot(now time.Time, m *followed) {
 // held.
 func (f *fetcher) ask(r *round) {
 	o, parts := r.request, r.req.Partitions[:0]
-	r.asked, r.parts = r.asked[:0], r.parts[:0]
+	r.asked, r.parts, r.notes = r.asked[:0], r.parts[:0], r.notes[:0]
+	f.mu.Lock()
 	for _, m := range r.members {
-		f.mu.Lock()
-		o.start = m.start
-		f.mu.Unlock()
+		r.notes = append(r.notes, note{start: m.start})
+	}
+	f.mu.Unlock()
+	for i, m := range r.members {
+		o.start = r.notes[i].start
 		ok := f.request(r.begun, o, m.r)
-		f.mu.Lock()
-		m.cools = o.cools
-		f.mu.Unlock()
+		r.notes[i].cools = o.cools
 		if ok {
 			r.asked, r.parts = append(r.asked, m), append(r.parts, o.asked)
 			parts = append(parts, o.asked.part)
 		}
 	}
+	f.mu.Lock()
+	for i, m := range r.members {
+		m.cools = r.notes[i].cools
+	}
+	f.mu.Unlock()
 	r.req = f.number(parts)
 	r.req.MaxWaitMs, r.req.MinBytes, r.req.MaxBytes = int32(f.n.cfg.FetchWait/time.Millisecond), 1, fetchBytes
 }
@@ -165,31 +180,36 @@ func (f *fetcher) fetchHot(r *round) (learned bool, err error) {
 		return false, err
 	}
 	now := time.Now()
+	learned = f.noteHot(now, r, data)
 	for i, m := range r.asked {
-		a, b := r.resp.Partitions[i], dataOf(data, i)
-		fresh := news(m.r, &a, b)
-		if !f.noteHot(now, m, &a, fresh) || !fresh {
-			continue
+		if r.notes[i].fresh {
+			r.answer.hand(now, m.r, r.parts[i], r.resp.Partitions[i], dataOf(data, i))
 		}
-		learned = learned || a.Code == partition.OK // others have their delays; see lane.follows
-		r.answer.hand(now, m.r, r.parts[i], a, b)
 	}
 	return learned, nil
 }
 
-// noteHot reports whether the member is still of the lane.
-func (f *fetcher) noteHot(now time.Time, m *followed, a *replica.FetchAnswer, fresh bool) bool {
+// noteHot notes of whom there is news, among those who are still of the lane. It
+// reports whether that brings the next fetch at once; others have their delays.
+func (f *fetcher) noteHot(now time.Time, r *round, data [][]byte) (learned bool) {
+	r.notes = slices.Grow(r.notes[:0], len(r.asked))[:len(r.asked)]
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	if f.members[m.r] != m || m.pace.Lane() != replica.Hot {
-		return false
+	for i, m := range r.asked {
+		a := &r.resp.Partitions[i]
+		r.notes[i].fresh = false
+		if f.members[m.r] != m || m.pace.Lane() != replica.Hot {
+			continue
+		}
+		m.start = a.Start
+		if news(m.r, a, dataOf(data, i)) {
+			r.notes[i].fresh = true
+			m.pace.Moved(now)
+			learned = learned || a.Code == partition.OK
+		}
 	}
-	m.start = a.Start
-	if fresh {
-		m.pace.Moved(now)
-		f.hot.follows = f.hot.follows || a.Code == partition.OK
-	}
-	return true
+	f.hot.follows = learned
+	return learned
 }
 
 // endHot reports whether the fetch was ended by a kick. It starts the cold lane if

@@ -46,7 +46,10 @@ func (n *Node) fetch(ctx context.Context, req *replica.FetchRequest, resp *repli
 	defer n.release(s)
 	s.number = numberOf(req)
 	ackOnly := true
-	n.catchUp(ctx, req.Partitions)
+	if !n.find(req.Partitions, s.parts) {
+		n.catchUp(ctx, req.Partitions)
+		n.find(req.Partitions, s.parts)
+	}
 	now := time.Now()
 	for i := range req.Partitions {
 		s.fetched(now, &s.parts[i], req, &req.Partitions[i])
@@ -58,6 +61,20 @@ func (n *Node) fetch(ctx context.Context, req *replica.FetchRequest, resp *repli
 	}
 	s.tell(resp)
 	return data
+}
+
+// find gives each place the replica that its part of a fetch asks for, and reports
+// whether all have the roles of which the follower knows.
+func (n *Node) find(parts []replica.FetchPartition, places []served) bool {
+	n.mu.RLock()
+	defer n.mu.RUnlock()
+	all := true
+	for i := range parts {
+		r := n.replicas[parts[i].ID]
+		places[i].r = r
+		all = all && r != nil && r.standing.Load().epoch >= parts[i].Epoch
+	}
+	return all
 }
 
 // catchUp waits, for a moment, until this broker has taken the roles that a
@@ -94,10 +111,11 @@ func (n *Node) catchUp(ctx context.Context, parts []replica.FetchPartition) {
 	}
 }
 
-// fetched hands one partition's part of a fetch to its leader machine.
+// fetched hands one partition's part of a fetch to its leader machine, which is that
+// of the replica that has its place.
 func (s *serving) fetched(now time.Time, at *served, req *replica.FetchRequest, p *replica.FetchPartition) {
+	r := at.r
 	*at = served{from: p.Fetch, max: int(p.MaxBytes), answer: replica.FetchAnswer{ID: p.ID, Code: partition.UnknownPartition}}
-	r := s.n.replica(p.ID)
 	if r == nil {
 		return
 	}
