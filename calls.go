@@ -14,6 +14,7 @@ import (
 	"github.com/samsalog/samsa/partition/produce"
 	"github.com/samsalog/samsa/replica/control"
 	"github.com/samsalog/samsa/transport"
+	"github.com/samsalog/samsa/transport/wire"
 )
 
 var (
@@ -59,8 +60,9 @@ func (c *cluster) Produce(ctx context.Context, req partition.ProduceRequest, bat
 		return partition.ProduceResponse{}, fmt.Errorf("no leader: %w: %w", produce.ErrNotSent, err)
 	}
 	req.Epoch = st.Epoch
-	f := encoded(kindProduce, req.Encode)
-	f.Data = [][]byte{batch}
+	var w wire.Writer
+	req.Encode(&w)
+	f := transport.Frame{Kind: kindProduce, Head: w.Bytes(), Data: [][]byte{batch}}
 	got, err := c.call(ctx, st.Leader, f, c.leads(req.ID, st))
 	if errors.Is(err, transport.ErrRefused) {
 		c.moved(ctx, req.ID, st)

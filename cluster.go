@@ -11,6 +11,7 @@ import (
 	"github.com/samsalog/samsa/log"
 	"github.com/samsalog/samsa/partition"
 	"github.com/samsalog/samsa/transport"
+	"github.com/samsalog/samsa/transport/span"
 	"github.com/samsalog/samsa/transport/wire"
 )
 
@@ -47,15 +48,16 @@ type cluster struct {
 	close  context.CancelFunc
 	ended  sync.WaitGroup
 
-	mu      sync.Mutex // guards flights
+	mu      sync.Mutex // guards flights and spans
 	flights map[*flight]struct{}
+	spans   span.Stock
 }
 
 // A flight is a call under way to a broker that was the right one when it left. It ends
 // with the client.
 type flight struct {
-	right  func() bool // it still is
-	cancel context.CancelCauseFunc
+	right func() bool // it still is
+	span  *span.Span
 }
 
 func newCluster(v view, l link, logger *slog.Logger) *cluster {
@@ -74,15 +76,17 @@ func (c *cluster) watch() {
 		c.mu.Lock()
 		for f := range c.flights {
 			if ended {
-				f.cancel(ErrClosed)
+				f.span.End(ErrClosed)
 			} else if !f.right() {
-				f.cancel(errMoved)
+				f.span.End(errMoved)
 			}
 		}
-		c.mu.Unlock()
 		if ended {
+			c.spans.Clear()
+			c.mu.Unlock()
 			return
 		}
+		c.mu.Unlock()
 		select {
 		case <-changed:
 		case <-c.ctx.Done():
@@ -97,27 +101,23 @@ func (c *cluster) call(ctx context.Context, to partition.BrokerID, f transport.F
 	if !ok {
 		return transport.Frame{}, fmt.Errorf("broker %d is not known: %w", to, transport.ErrRefused)
 	}
-	ctx, cancel := context.WithCancelCause(ctx)
-	defer cancel(nil)
-	if right == nil {
-		right = func() bool { return true }
-	}
-	fl := &flight{right: right, cancel: cancel}
 	c.mu.Lock()
+	fl := &flight{right: right, span: c.spans.Take(ctx)}
 	c.flights[fl] = struct{}{}
 	c.mu.Unlock()
 	defer func() {
 		c.mu.Lock()
 		delete(c.flights, fl)
+		c.spans.Give(fl.span)
 		c.mu.Unlock()
 	}()
 	switch {
 	case c.ctx.Err() != nil:
-		cancel(ErrClosed)
+		fl.span.End(ErrClosed)
 	case !right():
 		return transport.Frame{}, fmt.Errorf("%w: %w", errMoved, transport.ErrRefused)
 	}
-	got, err := c.link(ctx, b, f)
+	got, err := c.link(fl.span.Ctx, b, f)
 	if err == nil && got.Kind != f.Kind {
 		err = fmt.Errorf("samsa: broker %d answered kind %d with kind %d", to, f.Kind, got.Kind)
 	}
@@ -151,15 +151,15 @@ func (c *cluster) until(ctx context.Context, look func() bool) error {
 // leader waits until a partition has a leader. The id came out of the metadata, so
 // that a topic which is not there has been deleted.
 func (c *cluster) leader(ctx context.Context, id partition.ID) (st partition.State, err error) {
+	if st, ok := c.view.State(id); ok && st.Leader != partition.NoBroker {
+		return st, nil // as nearly always
+	}
 	deleted := false
 	err = c.until(ctx, func() bool {
-		if _, ok := c.view.TopicByID(id.Topic); !ok {
-			deleted = true
-			return true
-		}
-		var ok bool
-		st, ok = c.view.State(id)
-		return ok && st.Leader != partition.NoBroker
+		_, known := c.view.TopicByID(id.Topic)
+		deleted = !known
+		st, known = c.view.State(id)
+		return deleted || known && st.Leader != partition.NoBroker
 	})
 	if deleted {
 		return st, ErrUnknownTopic

@@ -202,8 +202,7 @@ func (l *Log) write(data []byte, first, end Offset, epoch Epoch) error {
 		t.borrow(s, pos, first, data)
 		_, err = file.WriteAt(data, pos)
 	case m.copies(len(data)):
-		buf := t.room(s, pos, first, len(data))
-		copy(buf, data)
+		buf := t.put(s, pos, first, data)
 		if epoch != keepEpochs {
 			Batch(buf).Place(first, epoch)
 		}

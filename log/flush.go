@@ -39,6 +39,18 @@ type flushGroup struct {
 	done chan struct{} // closed when it has flushed, or found nothing to do
 }
 
+func (g *flushGroup) end() {
+	if g != nil {
+		close(g.done)
+	}
+}
+
+// A flushing is what a flush works on. Its memory serves again.
+type flushing struct {
+	dirty []*segment
+	files []File
+}
+
 // Flush makes durable what was appended before the call, and returns the flushed
 // end. Calls may overlap: one flushes, and those that come while it does share
 // the next flush. An error is final; it matches [ErrFailed].
@@ -74,8 +86,9 @@ func (l *Log) covered(target Offset) (bool, error) {
 // flushNext waits for its turn, and flushes for all who have come by then. l.mu
 // is held; it is not when flushNext returns.
 func (l *Log) flushNext(target Offset) (Offset, error) {
-	group := &flushGroup{done: make(chan struct{})}
+	var group *flushGroup // nil: nobody can have joined it
 	if l.state.busy {
+		group = &flushGroup{done: make(chan struct{})}
 		l.state.next = group
 		for l.state.busy {
 			l.changed.Wait()
@@ -85,7 +98,7 @@ func (l *Log) flushNext(target Offset) (Offset, error) {
 	done, err := l.covered(target)
 	if done || err != nil {
 		l.mu.Unlock()
-		close(group.done)
+		group.end()
 		return l.Flushed(), err
 	}
 	l.state.busy = true
@@ -93,7 +106,7 @@ func (l *Log) flushNext(target Offset) (Offset, error) {
 	defer l.release()
 
 	err = l.flushOnce()
-	close(group.done)
+	group.end()
 	if err == nil {
 		err = l.mark(false)
 	}
@@ -134,9 +147,9 @@ func (l *Log) syncSlots() error {
 // moves the flushed end. Who calls holds the right of acquire.
 func (l *Log) flushOnce() error {
 	l.cfg.Flushes.enter()
-	place, dirty, files := l.takeDirty()
+	place := l.takeDirty()
 	var err error
-	for _, f := range files {
+	for _, f := range l.flushing.files {
 		if err = f.Sync(); err != nil {
 			break
 		}
@@ -146,10 +159,12 @@ func (l *Log) flushOnce() error {
 	var idle []File
 	now := l.cfg.Now()
 	l.mu.Lock()
-	for _, s := range dirty {
+	for _, s := range l.flushing.dirty {
 		s.refs--
 		idle = append(idle, l.idle(s)...)
 	}
+	clear(l.flushing.dirty)
+	clear(l.flushing.files)
 	if err == nil && place.segment != nil {
 		bytes := place.pos
 		if place.segment == l.place.segment {
@@ -167,34 +182,35 @@ func (l *Log) flushOnce() error {
 	return nil
 }
 
-// takeDirty returns where the log ends now, and the segments that a sync up to
-// there must cover, pinned.
-func (l *Log) takeDirty() (flushPlace, []*segment, []File) {
+// takeDirty returns where the log ends now, and leaves the segments that a sync up to
+// there must cover, pinned, and their files in l.flushing. Who calls holds the right of
+// acquire.
+func (l *Log) takeDirty() flushPlace {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	w := &l.flushing
+	w.dirty, w.files = w.dirty[:0], w.files[:0]
 	segments := l.state.segments
 	n := len(segments)
 	if n == 0 {
-		return flushPlace{}, nil, nil
+		return flushPlace{}
 	}
 	first := n
 	for first > 0 && (segments[first-1].dirty || first == n) {
 		first--
 	}
-	var dirty []*segment
-	var files []File
 	for _, s := range segments[first:] {
 		if s.dirty {
 			s.dirty = false
 			s.pin()
-			dirty, files = append(dirty, s), append(files, s.file)
+			w.dirty, w.files = append(w.dirty, s), append(w.files, s.file)
 		}
 	}
 	a := segments[n-1]
 	if a.size == 0 && n > 1 && segments[n-2].size >= 0 && segments[n-2].digested {
 		a = segments[n-2] // what has no batch yet may be gone after a crash
 	}
-	return flushPlace{end: l.End(), segment: a, pos: a.size, digest: a.digest}, dirty, files
+	return flushPlace{end: l.End(), segment: a, pos: a.size, digest: a.digest}
 }
 
 // mark writes down the flushed end. The recovery point follows when it lies too

@@ -115,8 +115,9 @@ type Log struct {
 	unsure   bool                // so may be the end of the active segment, as Open found it
 	head     [BatchOverhead]byte // room for the header of the batch being appended
 
-	place flushPlace // of the flushed end; whoever holds state.busy uses it
-	slots *slots     // nil until the first batch; whoever holds state.busy uses it
+	place    flushPlace // of the flushed end; whoever holds state.busy uses it
+	flushing flushing   // likewise
+	slots    *slots     // nil until the first batch; whoever holds state.busy uses it
 
 	bounds   bounds     // what the file has; whoever holds state.busy uses it
 	leftover []*segment // removed from the log, and not yet from the disk; likewise

@@ -318,18 +318,25 @@ func TestReplicateTakesAllOrNothing(t *testing.T) {
 		"a batch cut off":            {join(at(2, 5, "x"), at(3, 5, "y")[:60]), log.ErrShort},
 		"a second batch with a flip": {join(at(2, 5, "x"), flipped(at(3, 5, "y"))), log.ErrCorrupt},
 	} {
-		t.Run(name, func(t *testing.T) {
-			l := open(t, log.NewMemFS(), "d", log.Config{})
-			appendTo(t, l, 5, "a", "b")
-			end, err := l.Replicate(c.data)
-			require.ErrorIs(t, err, c.want)
-			require.EqualValues(t, 2, end)
-			require.Equal(t, []string{"a", "b"}, values(t, l, 0))
-			require.EqualValues(t, 5, l.LastEpoch())
-			_, err = l.Replicate(join(at(2, 5, "c"), at(3, 7, "d")))
-			require.NoError(t, err)
-			require.Equal(t, []string{"a", "b", "c", "d"}, values(t, l, 0))
-		})
+		for how, replicate := range map[string]func(*log.Log, []byte) (log.Offset, error){
+			"": (*log.Log).Replicate, ", checked": (*log.Log).ReplicateChecked,
+		} {
+			t.Run(name+how, func(t *testing.T) {
+				if how != "" && errors.Is(c.want, log.ErrCorrupt) {
+					t.Skip("that is what the caller has checked")
+				}
+				l := open(t, log.NewMemFS(), "d", log.Config{})
+				appendTo(t, l, 5, "a", "b")
+				end, err := replicate(l, c.data)
+				require.ErrorIs(t, err, c.want)
+				require.EqualValues(t, 2, end)
+				require.Equal(t, []string{"a", "b"}, values(t, l, 0))
+				require.EqualValues(t, 5, l.LastEpoch())
+				_, err = replicate(l, join(at(2, 5, "c"), at(3, 7, "d")))
+				require.NoError(t, err)
+				require.Equal(t, []string{"a", "b", "c", "d"}, values(t, l, 0))
+			})
+		}
 	}
 }
 

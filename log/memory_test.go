@@ -109,9 +109,8 @@ func TestAChunkThatIsBeingFilledIsNotFilledByAnother(t *testing.T) {
 	_, err := a.Append(0, batchOfSize(10))
 	require.NoError(t, err)
 	tail := &a.state.tail
-	buf := tail.room(a.active, a.active.size, a.End(), 100)
 	want := bytes.Repeat([]byte("x"), 100)
-	copy(buf, want)
+	buf := tail.put(a.active, a.active.size, a.End(), want)
 	for range 100 {
 		_, err := b.Append(0, batchOfSize(1000))
 		require.NoError(t, err)
@@ -122,7 +121,7 @@ func TestAChunkThatIsBeingFilledIsNotFilledByAnother(t *testing.T) {
 	require.Zero(t, kept(t, m, a, b)[0])
 
 	require.NoError(t, errors.Join(a.Close(), b.Close()))
-	tail.room(a.active, 0, 2, 100)
+	tail.put(a.active, 0, 2, want)
 	require.Zero(t, m.held, "a log that was closed takes nothing more")
 }
 

@@ -165,6 +165,7 @@ type slots struct {
 	// unsure is set while synced is only what was read: a process that died may
 	// have left it unsynced.
 	unsure bool
+	buf    [slotSize]byte // of what is written
 }
 
 // createSlots makes the file with a first slot, and syncs it, but not its name.
@@ -223,8 +224,7 @@ func (w *slots) write(s slot) error {
 
 // put writes s where it belongs.
 func (w *slots) put(s slot) error {
-	var buf [slotSize]byte
-	_, err := w.file.WriteAt(appendSlot(buf[:0], s), int64(s.sequence%2)*slotStride)
+	_, err := w.file.WriteAt(appendSlot(w.buf[:0], s), int64(s.sequence%2)*slotStride)
 	return err
 }
 

@@ -17,14 +17,16 @@ type tail struct {
 	closed bool       // it takes no more
 }
 
-// room returns n bytes behind the last batch, which are not part of the tail
-// before extend, nor if the log was closed. One call at a time.
-func (t *tail) room(s *segment, pos int64, first Offset, n int) []byte {
+// put puts a copy of data behind the last batch and returns it. It is not part of the
+// tail before extend, nor if the log was closed. One call at a time.
+func (t *tail) put(s *segment, pos int64, first Offset, data []byte) []byte {
+	n := len(data)
 	t.mu.Lock()
 	if c := t.last(); c != nil && !c.borrowed && c.segment == s && c.pos+int64(len(c.buf)) == pos {
 		if free := c.buf[len(c.buf):cap(c.buf)]; len(free) >= n {
 			c.filling = true
 			t.mu.Unlock()
+			copy(free, data)
 			return free[:n:n]
 		}
 	}
@@ -33,16 +35,22 @@ func (t *tail) room(s *segment, pos int64, first Offset, n int) []byte {
 	t.mu.Unlock()
 
 	c := t.memory.reserve(size, true)
-	if c.buf == nil {
+	switch {
+	case c.buf != nil:
+		copy(c.buf[:n], data)
+	case size == n:
+		c.buf = slices.Clone(data)[:0:n] // memory that is filled at once is not cleared first
+	default:
 		c.buf = make([]byte, 0, size)
+		copy(c.buf[:n], data)
 	}
 	c.run = run{segment: s, pos: pos, first: first, end: first, buf: c.buf[:0]}
 	t.push(c)
 	return c.buf[:n:n]
 }
 
-// borrow makes data, which never changes, the room behind the last batch. One
-// call at a time, of it and of room.
+// borrow makes data, which never changes, what is behind the last batch. One
+// call at a time, of it and of put.
 func (t *tail) borrow(s *segment, pos int64, first Offset, data []byte) {
 	c := t.memory.reserve(len(data), false)
 	c.run = run{segment: s, pos: pos, first: first, end: first, buf: data[:0:len(data)]}
@@ -71,7 +79,7 @@ func (t *tail) push(c *chunk) {
 	m.link(c)
 }
 
-// extend makes the n bytes that room or borrow set apart last part of the tail,
+// extend makes the n bytes that put or borrow set apart last part of the tail,
 // unless they had to leave it meanwhile.
 func (t *tail) extend(n int, end Offset) {
 	t.mu.Lock()

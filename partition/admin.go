@@ -123,7 +123,7 @@ func (m *ReassignRequest) Encode(w *wire.Writer) {
 // DecodeReassignRequest is the inverse of Encode.
 func DecodeReassignRequest(b []byte) (ReassignRequest, error) {
 	d := newDecoder(b)
-	m := ReassignRequest{Seen: d.offset(), ID: DecodeID(d.Reader), Replicas: decodeBrokerIDs(d.Reader)}
+	m := ReassignRequest{Seen: d.offset(), ID: DecodeID(&d.Reader), Replicas: decodeBrokerIDs(&d.Reader)}
 	return m, d.Done()
 }
 
@@ -137,7 +137,7 @@ func (m *TransferRequest) Encode(w *wire.Writer) {
 // DecodeTransferRequest is the inverse of Encode.
 func DecodeTransferRequest(b []byte) (TransferRequest, error) {
 	d := newDecoder(b)
-	m := TransferRequest{Seen: d.offset(), ID: DecodeID(d.Reader), To: d.brokerID()}
+	m := TransferRequest{Seen: d.offset(), ID: DecodeID(&d.Reader), To: d.brokerID()}
 	return m, d.Done()
 }
 
@@ -165,7 +165,7 @@ func (m *ElectRequest) Encode(w *wire.Writer) {
 // DecodeElectRequest is the inverse of Encode.
 func DecodeElectRequest(b []byte) (ElectRequest, error) {
 	d := newDecoder(b)
-	m := ElectRequest{Seen: d.offset(), ID: DecodeID(d.Reader), To: d.brokerID()}
+	m := ElectRequest{Seen: d.offset(), ID: DecodeID(&d.Reader), To: d.brokerID()}
 	return m, d.Done()
 }
 

@@ -137,10 +137,10 @@ func DecodeRecords(b []byte) ([]Record, error) {
 func (d *decoder) record(kind uint8) (Record, bool) {
 	switch kind {
 	case typeRegisterBroker:
-		return RegisterBroker{Broker: DecodeBroker(d.Reader), Suspect: decodeList(d, limitList, leastID, DecodeID)}, true
+		return RegisterBroker{Broker: DecodeBroker(&d.Reader), Suspect: decodeList(d, limitList, leastID, DecodeID)}, true
 	case typeChangeBroker:
 		r := ChangeBroker{ID: BrokerID(d.Int32()), Epoch: BrokerEpoch(d.Int64()), Fenced: d.Bool()}
-		r.Stopping, r.Full = readStanding(d.Reader)
+		r.Stopping, r.Full = readStanding(&d.Reader)
 		return r, true
 	case typeCreateTopic:
 		return CreateTopic{Topic: d.topic(), Members: decodeList(d, limitList, leastMember, DecodeMember)}, true
@@ -148,7 +148,7 @@ func (d *decoder) record(kind uint8) (Record, bool) {
 		return ChangeTopic{Topic: d.ID(), Expect: d.config(), Config: d.config()}, true
 	case typeChangePartition:
 		return ChangePartition{
-			ID: DecodeID(d.Reader), State: DecodeState(d.Reader),
+			ID: DecodeID(&d.Reader), State: DecodeState(&d.Reader),
 			Members: decodeList(d, limitMembers, leastMember, DecodeMember),
 		}, true
 	case typeDeleteTopic:
@@ -336,11 +336,11 @@ func (d *decoder) config() TopicConfig {
 
 // A decoder is a reader that can also find fault with a value.
 type decoder struct {
-	*wire.Reader
+	wire.Reader
 	err error
 }
 
-func newDecoder(b []byte) *decoder { return &decoder{Reader: wire.NewReader(b)} }
+func newDecoder(b []byte) *decoder { return &decoder{Reader: *wire.NewReader(b)} }
 
 func (d *decoder) failed() bool { return d.err != nil || d.Err() != nil }
 
@@ -384,7 +384,7 @@ func decodeList[T any](d *decoder, limit, least int, decode func(*wire.Reader) T
 	}
 	list := make([]T, n)
 	for i := range list {
-		list[i] = decode(d.Reader)
+		list[i] = decode(&d.Reader)
 	}
 	return list
 }

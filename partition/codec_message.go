@@ -28,7 +28,7 @@ func (m *ProduceRequest) Encode(w *wire.Writer) {
 // Their errors match [wire.ErrMalformed].
 func DecodeProduceRequest(b []byte) (ProduceRequest, error) {
 	d := newDecoder(b)
-	m := ProduceRequest{ID: DecodeID(d.Reader), Epoch: d.epoch(), Acks: Acks(d.Uint8()), TimeoutMs: d.Int32()}
+	m := ProduceRequest{ID: DecodeID(&d.Reader), Epoch: d.epoch(), Acks: Acks(d.Uint8()), TimeoutMs: d.Int32()}
 	if m.Acks < AcksAll || m.Acks > AcksNone {
 		d.refuse("%v", m.Acks)
 	}
@@ -105,7 +105,7 @@ func (m *InfoRequest) Encode(w *wire.Writer) { m.ID.Encode(w) }
 // DecodeInfoRequest is the inverse of Encode.
 func DecodeInfoRequest(b []byte) (InfoRequest, error) {
 	d := newDecoder(b)
-	m := InfoRequest{ID: DecodeID(d.Reader)}
+	m := InfoRequest{ID: DecodeID(&d.Reader)}
 	return m, d.Done()
 }
 
@@ -148,7 +148,7 @@ func (m *FindTimeRequest) Encode(w *wire.Writer) {
 // DecodeFindTimeRequest is the inverse of Encode.
 func DecodeFindTimeRequest(b []byte) (FindTimeRequest, error) {
 	d := newDecoder(b)
-	m := FindTimeRequest{ID: DecodeID(d.Reader), Time: d.Int64()}
+	m := FindTimeRequest{ID: DecodeID(&d.Reader), Time: d.Int64()}
 	return m, d.Done()
 }
 
@@ -177,7 +177,7 @@ func (m *DeleteBeforeRequest) Encode(w *wire.Writer) {
 // DecodeDeleteBeforeRequest is the inverse of Encode.
 func DecodeDeleteBeforeRequest(b []byte) (DeleteBeforeRequest, error) {
 	d := newDecoder(b)
-	m := DeleteBeforeRequest{ID: DecodeID(d.Reader), Before: d.offset()}
+	m := DeleteBeforeRequest{ID: DecodeID(&d.Reader), Before: d.offset()}
 	return m, d.Done()
 }
 
@@ -223,7 +223,7 @@ func (m *Image) Encode(w *wire.Writer) {
 // DecodeImage is the inverse of Encode.
 func DecodeImage(b []byte) (Image, error) {
 	d := newDecoder(b)
-	m := Image{Cluster: d.ID(), Offset: d.offset(), Controller: d.brokerID(), Voters: decodeBrokerIDs(d.Reader)}
+	m := Image{Cluster: d.ID(), Offset: d.offset(), Controller: d.brokerID(), Voters: decodeBrokerIDs(&d.Reader)}
 	m.Brokers = decodeList(d, limitList, leastBroker, DecodeBroker)
 	m.Topics = decodeList(d, limitList, leastTopic, func(*wire.Reader) Topic { return d.topic() })
 	return m, d.Done()

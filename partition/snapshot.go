@@ -66,7 +66,7 @@ func DecodeSnapshot(b []byte) (*Table, error) {
 		}
 		switch kind {
 		case snapshotBroker:
-			im.Brokers = append(im.Brokers, DecodeBroker(d.Reader))
+			im.Brokers = append(im.Brokers, DecodeBroker(&d.Reader))
 		case snapshotTopic:
 			im.Topics = append(im.Topics, d.topic())
 		default:

@@ -66,7 +66,7 @@ func (f *Follower) answered(now time.Time, in Answered) Output {
 // that the rest counts.
 func (f *Follower) behind(data []byte) []byte {
 	b, rest, err := log.SplitBatch(data)
-	if len(data) == 0 || err != nil || b.Check() != nil {
+	if err != nil || b.First() >= f.end || b.Check() != nil {
 		return data // it is judged with the others
 	}
 	if left, ok := b.Rest(f.end); ok {

@@ -1,6 +1,8 @@
 package replica
 
 import (
+	"slices"
+
 	"github.com/samsalog/samsa/log"
 	"github.com/samsalog/samsa/partition"
 	"github.com/samsalog/samsa/transport/wire"
@@ -45,9 +47,15 @@ func (m *FetchRequest) Encode(w *wire.Writer) {
 }
 
 // DecodeFetchRequest takes a message that Encode has made.
-func DecodeFetchRequest(b []byte) (FetchRequest, error) {
+func DecodeFetchRequest(b []byte) (m FetchRequest, err error) {
+	err = m.Decode(b)
+	return m, err
+}
+
+// Decode is [DecodeFetchRequest] into m, whose memory it uses again.
+func (m *FetchRequest) Decode(b []byte) error {
 	r := wire.NewReader(b)
-	m := FetchRequest{
+	*m = FetchRequest{
 		From:        partition.BrokerID(r.Int32()),
 		BrokerEpoch: partition.BrokerEpoch(r.Int64()),
 		Sequence:    r.Int64(),
@@ -56,10 +64,10 @@ func DecodeFetchRequest(b []byte) (FetchRequest, error) {
 		MaxBytes:    r.Int32(),
 		Cold:        r.Bool(),
 		After:       r.Int64(),
+		Partitions:  m.Partitions[:0],
 	}
-	if n := r.Count(maxPartitions, fetchBytes); n > 0 {
-		m.Partitions = make([]FetchPartition, n)
-	}
+	n := r.Count(maxPartitions, fetchBytes)
+	m.Partitions = slices.Grow(m.Partitions, n)[:n]
 	for i := range m.Partitions {
 		m.Partitions[i] = FetchPartition{
 			ID:            readID(r),
@@ -73,7 +81,7 @@ func DecodeFetchRequest(b []byte) (FetchRequest, error) {
 			Removed:       log.Offset(r.Int64()),
 		}
 	}
-	return m, r.Done()
+	return r.Done()
 }
 
 // Encode appends the message to w.
@@ -97,12 +105,17 @@ func (m *FetchResponse) Encode(w *wire.Writer) {
 }
 
 // DecodeFetchResponse takes a message that Encode has made.
-func DecodeFetchResponse(b []byte) (FetchResponse, error) {
+func DecodeFetchResponse(b []byte) (m FetchResponse, err error) {
+	err = m.Decode(b)
+	return m, err
+}
+
+// Decode is [DecodeFetchResponse] into m, whose memory it uses again.
+func (m *FetchResponse) Decode(b []byte) error {
 	r := wire.NewReader(b)
-	m := FetchResponse{Code: partition.Code(r.Int16()), Lost: r.Bool()}
-	if n := r.Count(maxPartitions, answerBytes); n > 0 {
-		m.Partitions = make([]FetchAnswer, n)
-	}
+	*m = FetchResponse{Code: partition.Code(r.Int16()), Lost: r.Bool(), Partitions: m.Partitions[:0]}
+	n := r.Count(maxPartitions, answerBytes)
+	m.Partitions = slices.Grow(m.Partitions, n)[:n]
 	for i := range m.Partitions {
 		m.Partitions[i] = FetchAnswer{
 			ID:             readID(r),
@@ -116,7 +129,7 @@ func DecodeFetchResponse(b []byte) (FetchResponse, error) {
 			Removed:        log.Offset(r.Int64()),
 		}
 	}
-	return m, r.Done()
+	return r.Done()
 }
 
 // Encode appends the message to w.

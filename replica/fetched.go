@@ -11,7 +11,8 @@ import (
 // fetched judges a fetch and notes what it proves. The order of the tests is part
 // of the protocol: only a fetch that passes all of them moves the ack.
 func (l *Leader) fetched(now time.Time, in Fetched) *FetchVerdict {
-	v := &FetchVerdict{}
+	l.verdict = FetchVerdict{}
+	v := &l.verdict
 	p := l.follower(in.From)
 	switch {
 	case in.Partition.Epoch < l.state.Epoch && !mutate.On("KIP-320 acks"):

@@ -49,6 +49,8 @@ type Leader struct {
 	followers []progress // by id; a slice, so that its order is fixed
 	pending   *proposal  // under way to the controller
 	refused   *AlterISR  // what was last refused: not to be repeated before a Tick
+
+	verdict FetchVerdict // of the newest fetch, for the output
 }
 
 // NewLeader returns the machine that leads in the epoch of c.State. It knows

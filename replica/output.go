@@ -34,7 +34,7 @@ type Output struct {
 	HighWatermark log.Offset
 	Moved         bool
 
-	// Fetch is the verdict on a Fetched.
+	// Fetch is the verdict on a Fetched. It holds until the next step.
 	Fetch *FetchVerdict
 	// Propose goes to the controller now. It must not be changed.
 	Propose *AlterISR

@@ -2,6 +2,7 @@ package produce
 
 import (
 	"context"
+	"slices"
 	"time"
 
 	"github.com/samsalog/samsa/log"
@@ -34,15 +35,19 @@ type entry struct {
 
 const forever = -1
 
-// open makes b, fresh or used, an empty batch, with room for so many bytes at once.
-func (b *batch) open(number uint64, deadline time.Time, room int) {
+// A room is what a batch is expected to come to.
+type room struct{ bytes, entries int }
+
+// open makes b, fresh or used, an empty batch, with that room at once.
+func (b *batch) open(number uint64, deadline time.Time, r room) {
 	b.number, b.deadline = number, deadline
-	if b.largest >= room {
+	b.entries = slices.Grow(b.entries, r.entries)
+	if b.largest >= r.bytes {
 		b.builder.Reset(nil)
 		return
 	}
-	b.builder.Reset(make([]byte, 0, room))
-	b.largest = room
+	b.builder.Reset(make([]byte, 0, r.bytes))
+	b.largest = r.bytes
 }
 
 // add appends a record that has been admitted with that size.

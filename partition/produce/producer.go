@@ -198,9 +198,9 @@ func (p *Producer) queues() []*queue {
 	return all
 }
 
-func (p *Producer) batch(number uint64, room int) *batch {
+func (p *Producer) batch(number uint64, r room) *batch {
 	b := p.batches.take()
-	b.open(number, time.Now().Add(p.cfg.DeliveryTimeout), room)
+	b.open(number, time.Now().Add(p.cfg.DeliveryTimeout), r)
 	return b
 }
 

@@ -26,7 +26,7 @@ type queue struct {
 	full   []*batch   // take no more, the oldest first
 	flying *batch     // with the sender
 	wake   chan struct{}
-	room   int // that the next batch has from the start
+	room   room // that the next batch has from the start
 
 	wait *wait // of who has the role of the sender; nil: the next one is made
 }
@@ -98,7 +98,8 @@ func (q *queue) opening() *batch {
 // to the next partition.
 func (q *queue) seal() {
 	q.full = append(q.full, q.open)
-	q.room = min(q.open.builder.Size(), q.producer.cfg.BatchBytes) // where one is full the next will be
+	// Where one is full the next will be.
+	q.room = room{min(q.open.builder.Size(), q.producer.cfg.BatchBytes), len(q.open.entries)}
 	q.open = nil
 	q.topic.moveOn(q.id.Partition)
 	q.rouse()
@@ -123,7 +124,7 @@ func (q *queue) take() *batch {
 		q.full[n] = nil
 		q.full = q.full[:n]
 	case q.open != nil:
-		b, q.open, q.room = q.open, nil, 0
+		b, q.open, q.room = q.open, nil, room{}
 		q.topic.moveOn(q.id.Partition)
 	default:
 		return nil

@@ -62,10 +62,11 @@ func (q *queue) deliver(b *batch) outcome {
 // send makes one attempt after another, in the same bytes each time.
 func (q *queue) send(b *batch, data log.Batch, t *trial) outcome {
 	for backoff := firstBackoff; ; backoff = min(2*backoff, maxBackoff) {
-		if reason := q.over(b); reason != nil {
+		now := time.Now()
+		if reason := q.over(now, b); reason != nil {
 			return outcome{err: t.fail(q.topic.name, q.id.Partition, reason)}
 		}
-		resp, err := q.attempt(b, data)
+		resp, err := q.attempt(now, b, data)
 		if err == nil && (resp.Code == partition.UnknownTopic || resp.Code == partition.TopicDeleted) {
 			q.producer.forget(q.topic)
 		}
@@ -81,21 +82,21 @@ func (q *queue) send(b *batch, data log.Batch, t *trial) outcome {
 }
 
 // over returns why there may be no further attempt, or nil.
-func (q *queue) over(b *batch) error {
+func (q *queue) over(now time.Time, b *batch) error {
 	switch {
 	case q.producer.ctx.Err() != nil:
 		return ErrClosed
 	case b.unwanted():
 		return b.contexts[0].Err()
-	case !time.Now().Before(b.deadline):
+	case !now.Before(b.deadline):
 		return ErrTimeout
 	}
 	return nil
 }
 
 // attempt makes one.
-func (q *queue) attempt(b *batch, data log.Batch) (partition.ProduceResponse, error) {
-	timeout := min(q.producer.cfg.AttemptTimeout, time.Until(b.deadline))
+func (q *queue) attempt(now time.Time, b *batch, data log.Batch) (partition.ProduceResponse, error) {
+	timeout := min(q.producer.cfg.AttemptTimeout, b.deadline.Sub(now))
 	ctx := q.begin(b, timeout)
 	defer q.end()
 	return q.producer.cluster.Produce(ctx, partition.ProduceRequest{

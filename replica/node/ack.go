@@ -3,15 +3,21 @@ package node
 import (
 	"context"
 	"slices"
+	"time"
 
 	"github.com/samsalog/samsa/partition"
 	"github.com/samsalog/samsa/replica"
 )
 
 // ack tells the leader, beside the fetches under way, how far r is flushed. Acks
-// that come while one is on its way go together with the next.
+// that come while one is on its way go together with the next. An ack of what was
+// flushed with its append leaves with the fetch that is about to go.
 func (f *fetcher) ack(r *Replica) {
 	f.mu.Lock()
+	if m := f.members[r]; f.n.eager && f.hot.follows && m != nil && m.pace.Lane() == replica.Hot {
+		f.mu.Unlock()
+		return
+	}
 	if !slices.Contains(f.acks, r) {
 		f.acks = append(f.acks, r)
 	}
@@ -29,6 +35,7 @@ type ackRound struct {
 	flushed []*Replica
 	acked   []*Replica // those of them that req names
 	req     replica.FetchRequest
+	resp    replica.FetchResponse
 	request *requestOp
 }
 
@@ -71,12 +78,12 @@ func (f *fetcher) sendAck(a *ackRound) {
 	if len(a.acked) == 0 || a.req.BrokerEpoch == 0 {
 		return
 	}
-	resp, _, err := f.call(a.ctx, a.req)
+	_, err := f.call(a.ctx, &a.req, &a.resp)
 	if err != nil {
 		f.n.logger.Debug("ack", "leader", f.leader, "error", err)
 	}
 	for i, r := range a.acked {
-		if err != nil || resp.Partitions[i].Code != partition.OK || resp.Partitions[i].Diverging {
+		if err != nil || a.resp.Partitions[i].Code != partition.OK || a.resp.Partitions[i].Diverging {
 			f.heat(r)
 		}
 	}
@@ -86,9 +93,10 @@ func (f *fetcher) askAcks(a *ackRound) {
 	f.turn <- struct{}{}
 	defer func() { <-f.turn }()
 	a.acked = a.acked[:0]
+	now := time.Now()
 	said := a.req.Partitions[:0]
 	for _, r := range a.flushed {
-		if f.request(a.request, r) {
+		if f.request(now, a.request, r) {
 			a.acked, said = append(a.acked, r), append(said, a.request.asked.part)
 		}
 	}

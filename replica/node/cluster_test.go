@@ -14,6 +14,7 @@ import (
 	"github.com/samsalog/samsa/log"
 	"github.com/samsalog/samsa/log/logtest"
 	"github.com/samsalog/samsa/partition"
+	"github.com/samsalog/samsa/replica"
 	"github.com/samsalog/samsa/replica/quorum"
 	"github.com/samsalog/samsa/transport"
 )
@@ -321,4 +322,10 @@ func batch(records, size int) log.Batch {
 
 func all(id partition.ID) partition.ProduceRequest {
 	return partition.ProduceRequest{ID: id, Epoch: log.NoEpoch, Acks: partition.AcksAll}
+}
+
+// HandleFetch is handleFetch of what need not be encoded.
+func (n *Node) HandleFetch(ctx context.Context, req replica.FetchRequest) (resp replica.FetchResponse, data [][]byte) {
+	data = n.fetch(ctx, &req, &resp)
+	return resp, data
 }

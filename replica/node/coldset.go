@@ -35,20 +35,23 @@ type coldPart struct {
 	rung  bool // guarded by the set
 }
 
-// handleCold answers a cold fetch.
-func (n *Node) handleCold(ctx context.Context, req replica.FetchRequest) (replica.FetchResponse, [][]byte) {
-	k := n.cold.next(req)
+// fetchCold answers a cold fetch.
+func (n *Node) fetchCold(ctx context.Context, req *replica.FetchRequest, resp *replica.FetchResponse) [][]byte {
+	k := n.cold.next(*req)
 	if k == nil {
-		return replica.FetchResponse{Lost: true}, nil
+		resp.Lost = true
+		return nil
 	}
 	n.catchUp(ctx, req.Partitions)
+	now := time.Now()
 	s := &serving{n: n, follower: req.From, number: numberOf(req), budget: int(req.MaxBytes)}
-	for _, p := range req.Partitions {
-		var at served
-		if s.fetched(&at, req, p); at.settled() || !at.read {
+	for i := range req.Partitions {
+		p := &req.Partitions[i]
+		at := served{r: n.replica(p.ID)}
+		if s.fetched(now, &at, req, p); at.settled() || !at.read {
 			s.parts = append(s.parts, at)
 		} else {
-			k.keep(s.number, at.r, at.role, p)
+			k.keep(s.number, at.r, at.role, *p)
 		}
 	}
 	limit := time.Duration(req.MaxWaitMs) * time.Millisecond
@@ -57,12 +60,14 @@ func (n *Node) handleCold(ctx context.Context, req replica.FetchRequest) (replic
 	}
 	if !k.wait(ctx, n.ctx, limit) {
 		n.cold.forget(k) // nobody hears of what is told now
-		return replica.FetchResponse{Lost: true}, nil
+		resp.Lost = true
+		return nil
 	}
 	s.parts = append(s.parts, k.take()...)
 	data, _, _ := s.gather(true)
 	k.answer(time.Now())
-	return s.fetchResponse(), data
+	s.tell(resp)
+	return data
 }
 
 // keep parks a fetch of one partition until there is news of it, which there may be

@@ -75,6 +75,7 @@ type lane struct {
 	coming  []*followed // of the other lane, to be taken over at the next turn
 	running bool
 	kicked  bool
+	follows bool               // hot: the answer at hand brings the next fetch at once, and with it all acks
 	ctx     context.Context    // of the fetch under way, and of the next if nothing ends it; nil: the next has one made
 	kick    context.CancelFunc // ends it, so that the next fetch sees new partitions
 	limit   *time.Timer        // does so when a fetch takes too long
@@ -236,9 +237,9 @@ func (f *fetcher) stop(l *lane) {
 }
 
 // request asks a replica what to fetch now. The turn is held.
-func (f *fetcher) request(o *requestOp, r *Replica) bool {
+func (f *fetcher) request(now time.Time, o *requestOp, r *Replica) bool {
 	o.leader, o.ok, o.cools = f.leader, false, false
-	r.do(o)
+	r.doAt(now, o)
 	<-o.done
 	return o.ok
 }
@@ -249,33 +250,45 @@ func (f *fetcher) number(parts []replica.FetchPartition) replica.FetchRequest {
 	return replica.FetchRequest{From: f.n.self, BrokerEpoch: f.n.Epoch(), Sequence: f.seq, Partitions: parts}
 }
 
-// call sends one fetch and checks that the answer has the request's shape.
-func (f *fetcher) call(ctx context.Context, req replica.FetchRequest) (replica.FetchResponse, [][]byte, error) {
-	w := wire.NewWriter(nil)
-	req.Encode(w)
+// call sends one fetch, decodes the answer into resp, and checks that it has the
+// request's shape.
+func (f *fetcher) call(ctx context.Context, req *replica.FetchRequest, resp *replica.FetchResponse) ([][]byte, error) {
+	var w wire.Writer
+	req.Encode(&w)
 	got, err := f.n.call(ctx, f.leader, Message{Kind: KindFetch, Head: w.Bytes()})
 	if err != nil {
-		return replica.FetchResponse{}, nil, err
+		return nil, err
 	}
-	resp, err := replica.DecodeFetchResponse(got.Head)
-	if err != nil {
-		return resp, nil, err
+	if err := resp.Decode(got.Head); err != nil {
+		return nil, err
 	}
 	if refused := resp.Code.Err(); refused != nil {
-		return resp, nil, refused
+		return nil, refused
 	}
-	data := got.Data
+	if n := len(got.Data); n != 0 && n != len(resp.Partitions) || !req.Cold && !sameShape(req.Partitions, resp.Partitions) {
+		return nil, errShape
+	}
+	return got.Data, nil
+}
+
+// dataOf returns the batches of an answer's partition.
+func dataOf(data [][]byte, i int) []byte {
 	if len(data) == 0 {
-		data = make([][]byte, len(resp.Partitions))
+		return nil // there are none of any
 	}
-	if len(data) != len(resp.Partitions) || !req.Cold && !sameShape(req.Partitions, resp.Partitions) {
-		return resp, nil, errShape
-	}
-	return resp, data, nil
+	return data[i]
 }
 
 func sameShape(asked []replica.FetchPartition, told []replica.FetchAnswer) bool {
-	return slices.EqualFunc(asked, told, func(p replica.FetchPartition, a replica.FetchAnswer) bool { return p.ID == a.ID })
+	if len(asked) != len(told) {
+		return false
+	}
+	for i := range asked {
+		if asked[i].ID != told[i].ID {
+			return false
+		}
+	}
+	return true
 }
 
 // news reports whether a replica has to be handed an answer.
@@ -285,7 +298,7 @@ func news(r *Replica, a *replica.FetchAnswer, data []byte) bool {
 
 // hand gives a replica the leader's answer.
 func hand(r *Replica, q asked, a replica.FetchAnswer, data []byte) {
-	newAnsweredOp().hand(r, q, a, data)
+	newAnsweredOp().hand(time.Now(), r, q, a, data)
 }
 
 // requestOp asks a follower what to fetch now. It may be used again once done.
@@ -325,9 +338,9 @@ type answeredOp struct {
 
 func newAnsweredOp() *answeredOp { return &answeredOp{done: make(chan struct{}, 1)} }
 
-func (o *answeredOp) hand(r *Replica, q asked, a replica.FetchAnswer, data []byte) {
+func (o *answeredOp) hand(now time.Time, r *Replica, q asked, a replica.FetchAnswer, data []byte) {
 	o.asked, o.answer, o.data = q, a, data
-	r.do(o)
+	r.doAt(now, o)
 	<-o.done
 }
 

@@ -20,12 +20,7 @@ func (n *Node) Handle(ctx context.Context, m Message) (Message, error) {
 	switch m.Kind {
 	case KindPing:
 	case KindFetch:
-		var req replica.FetchRequest
-		if req, err = replica.DecodeFetchRequest(m.Head); err == nil {
-			var resp replica.FetchResponse
-			resp, data = n.HandleFetch(ctx, req)
-			resp.Encode(w)
-		}
+		data, err = n.handleFetch(ctx, m.Head, w)
 	case KindRegister:
 		err = n.handleRegister(ctx, m.Head, w)
 	case KindHeartbeat:

@@ -5,6 +5,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/samsalog/samsa/log"
 	"github.com/samsalog/samsa/partition"
 	"github.com/samsalog/samsa/replica"
 )
@@ -53,11 +54,20 @@ type round struct {
 	ctx     context.Context // ends when the lane is kicked
 	begun   time.Time
 	req     replica.FetchRequest
+	resp    replica.FetchResponse
 	members []*followed // of the lane, those included who want nothing now
 	asked   []*followed // whose parts req has, but for those that a leader keeps
 	parts   []asked     // likewise
+	notes   []note      // of members, and then of asked
 	request *requestOp
 	answer  *answeredOp
+}
+
+// A note is what the lane passes on, between the fetcher's lock and a replica's owner.
+type note struct {
+	start log.Offset // the leader's
+	cools bool
+	fresh bool // there is news of it
 }
 
 func newRound() *round {
@@ -66,24 +76,28 @@ func newRound() *round {
 
 func (f *fetcher) runHot() {
 	var p restraint
-	for r := newRound(); f.beginHot(r); {
+	now := time.Now()
+	for r := newRound(); f.beginHot(now, r); {
 		learned, err := f.fetchHot(r)
-		now := time.Now()
+		now = time.Now()
 		wait := p.after(err, learned, now.Sub(r.begun))
 		pause(r.ctx, wait)
 		f.report("fetch", err, f.endHot(now))
+		if wait > 0 {
+			now = time.Now()
+		}
 	}
 }
 
 // beginHot puts the next hot fetch together; false ends the run.
-func (f *fetcher) beginHot(r *round) bool {
+func (f *fetcher) beginHot(now time.Time, r *round) bool {
 	if f.n.ctx.Err() != nil {
 		f.stop(&f.hot)
 		return false
 	}
 	f.turn <- struct{}{}
 	defer func() { <-f.turn }()
-	r.begun = time.Now()
+	r.begun = now
 	if !f.takeHot(r) {
 		return false
 	}
@@ -96,6 +110,7 @@ func (f *fetcher) beginHot(r *round) bool {
 func (f *fetcher) takeHot(r *round) bool {
 	f.mu.Lock()
 	defer f.mu.Unlock()
+	f.hot.follows = false // what is flushed from now on may be too late for it
 	for _, m := range f.hot.coming {
 		m.coming = false
 		if f.members[m.r] == m && m.pace.Lane() == replica.Cold {
@@ -128,20 +143,26 @@ func (f *fetcher) toHot(now time.Time, m *followed) {
 // held.
 func (f *fetcher) ask(r *round) {
 	o, parts := r.request, r.req.Partitions[:0]
-	r.asked, r.parts = r.asked[:0], r.parts[:0]
+	r.asked, r.parts, r.notes = r.asked[:0], r.parts[:0], r.notes[:0]
+	f.mu.Lock()
 	for _, m := range r.members {
-		f.mu.Lock()
-		o.start = m.start
-		f.mu.Unlock()
-		ok := f.request(o, m.r)
-		f.mu.Lock()
-		m.cools = o.cools
-		f.mu.Unlock()
+		r.notes = append(r.notes, note{start: m.start})
+	}
+	f.mu.Unlock()
+	for i, m := range r.members {
+		o.start = r.notes[i].start
+		ok := f.request(r.begun, o, m.r)
+		r.notes[i].cools = o.cools
 		if ok {
 			r.asked, r.parts = append(r.asked, m), append(r.parts, o.asked)
 			parts = append(parts, o.asked.part)
 		}
 	}
+	f.mu.Lock()
+	for i, m := range r.members {
+		m.cools = r.notes[i].cools
+	}
+	f.mu.Unlock()
 	r.req = f.number(parts)
 	r.req.MaxWaitMs, r.req.MinBytes, r.req.MaxBytes = int32(f.n.cfg.FetchWait/time.Millisecond), 1, fetchBytes
 }
@@ -154,35 +175,41 @@ func (f *fetcher) fetchHot(r *round) (learned bool, err error) {
 	if len(r.asked) < len(r.members) {
 		r.req.MaxWaitMs = min(r.req.MaxWaitMs, 20) // some are delayed: ask them again soon
 	}
-	resp, data, err := f.call(r.ctx, r.req)
+	data, err := f.call(r.ctx, &r.req, &r.resp)
 	if err != nil {
 		return false, err
 	}
 	now := time.Now()
+	learned = f.noteHot(now, r, data)
 	for i, m := range r.asked {
-		a := resp.Partitions[i]
-		fresh := news(m.r, &a, data[i])
-		if !f.noteHot(now, m, &a, fresh) || !fresh {
-			continue
+		if r.notes[i].fresh {
+			r.answer.hand(now, m.r, r.parts[i], r.resp.Partitions[i], dataOf(data, i))
 		}
-		learned = learned || a.Code == partition.OK // others have their delays
-		r.answer.hand(m.r, r.parts[i], a, data[i])
 	}
 	return learned, nil
 }
 
-// noteHot reports whether the member is still of the lane.
-func (f *fetcher) noteHot(now time.Time, m *followed, a *replica.FetchAnswer, fresh bool) bool {
+// noteHot notes of whom there is news, among those who are still of the lane. It
+// reports whether that brings the next fetch at once; others have their delays.
+func (f *fetcher) noteHot(now time.Time, r *round, data [][]byte) (learned bool) {
+	r.notes = slices.Grow(r.notes[:0], len(r.asked))[:len(r.asked)]
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	if f.members[m.r] != m || m.pace.Lane() != replica.Hot {
-		return false
+	for i, m := range r.asked {
+		a := &r.resp.Partitions[i]
+		r.notes[i].fresh = false
+		if f.members[m.r] != m || m.pace.Lane() != replica.Hot {
+			continue
+		}
+		m.start = a.Start
+		if news(m.r, a, dataOf(data, i)) {
+			r.notes[i].fresh = true
+			m.pace.Moved(now)
+			learned = learned || a.Code == partition.OK
+		}
 	}
-	m.start = a.Start
-	if fresh {
-		m.pace.Moved(now)
-	}
-	return true
+	f.hot.follows = learned
+	return learned
 }
 
 // endHot reports whether the fetch was ended by a kick. It starts the cold lane if
@@ -304,22 +331,22 @@ func (f *fetcher) fetchCold(r *round) (learned bool, err error) {
 	if r.req.BrokerEpoch == 0 {
 		return false, errNothing
 	}
-	resp, data, err := f.call(r.ctx, r.req)
-	if err == nil && resp.Lost {
+	data, err := f.call(r.ctx, &r.req, &r.resp)
+	if err == nil && r.resp.Lost {
 		err = errLost
 	}
 	if err != nil {
 		return false, err
 	}
-	for i := range resp.Partitions {
-		a := resp.Partitions[i]
+	for i := range r.resp.Partitions {
+		a, b := r.resp.Partitions[i], dataOf(data, i)
 		m, q := f.noteCold(&a)
 		if m == nil {
 			continue
 		}
-		if news(m.r, &a, data[i]) {
+		if news(m.r, &a, b) {
 			learned = learned || a.Code == partition.OK
-			r.answer.hand(m.r, q, a, data[i])
+			r.answer.hand(time.Now(), m.r, q, a, b)
 		}
 	}
 	return learned, nil

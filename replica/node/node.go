@@ -90,6 +90,7 @@ type Node struct {
 	memory  *log.Memory // of all partitions
 	flushes *log.FlushLimit
 	space   *log.Space
+	eager   bool // the disk syncs for nothing, so that each append is flushed at once
 	peers   Peers
 	quorum  Quorum
 
@@ -102,16 +103,17 @@ type Node struct {
 	unwritten  bool                    // the two may differ; likewise
 	whole      bool                    // nothing that is not listed was here; likewise
 
-	ctx      context.Context // ends with Run
-	stop     context.CancelCauseFunc
-	workers  workers
-	ops      sync.Pool // of *produceOp, idle
-	servings sync.Pool // of *serving, likewise
-	born     time.Time
-	lease    atomic.Int64 // how long after born the controller's last answer holds
-	epoch    atomic.Int64 // this incarnation's broker epoch; 0: not registered
-	leaving  atomic.Bool  // this broker wants to stop
-	refused  atomic.Int64 // how long after born the disk had no room; 0: it has
+	ctx       context.Context // ends with Run
+	stop      context.CancelCauseFunc
+	workers   workers
+	ops       sync.Pool // of *produceOp, idle
+	servings  sync.Pool // of *serving, likewise
+	exchanges sync.Pool // of *exchange, likewise
+	born      time.Time
+	lease     atomic.Int64 // how long after born the controller's last answer holds
+	epoch     atomic.Int64 // this incarnation's broker epoch; 0: not registered
+	leaving   atomic.Bool  // this broker wants to stop
+	refused   atomic.Int64 // how long after born the disk had no room; 0: it has
 
 	failed  atomic.Bool // no clean mark may be left
 	closing sync.Once
@@ -162,6 +164,7 @@ func Open(cfg Config) (*Node, error) {
 		pending: make(map[partition.ID]bool), gone: make(map[partition.ID]bool), changed: make(chan struct{}),
 		announced: make(map[partition.ID]bool), again: make(map[partition.ID]bool),
 	}
+	_, n.eager = cfg.FS.(*log.MemFS)
 	n.ctx, n.stop = context.WithCancelCause(context.Background())
 	n.control = control.New(control.Config{Session: cfg.SessionTimeout, InMemory: cfg.InMemory, Voters: max(1, len(cfg.Voters))}, n.table)
 	if err := n.readDir(); err != nil {

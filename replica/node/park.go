@@ -33,7 +33,7 @@ type number struct {
 	sequence int64
 }
 
-func numberOf(req replica.FetchRequest) number { return number{req.BrokerEpoch, req.Sequence} }
+func numberOf(req *replica.FetchRequest) number { return number{req.BrokerEpoch, req.Sequence} }
 
 func (n number) before(m number) bool {
 	return n.broker < m.broker || n.broker == m.broker && n.sequence < m.sequence

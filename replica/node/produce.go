@@ -23,7 +23,8 @@ func (n *Node) Produce(ctx context.Context, req partition.ProduceRequest, batch 
 	if code == partition.OK {
 		code = checkBatch(batch, r.topic.MaxBatchBytes)
 	}
-	if code == partition.OK && batch.MaxTimestamp() > time.Now().Add(partition.MaxAhead).UnixMilli() {
+	now := time.Now()
+	if code == partition.OK && batch.MaxTimestamp() > now.Add(partition.MaxAhead).UnixMilli() {
 		code = partition.InvalidTimestamp
 	}
 	if code == partition.OK && r.compacted.Load() && batch.CheckKeys() != nil {
@@ -33,7 +34,7 @@ func (n *Node) Produce(ctx context.Context, req partition.ProduceRequest, batch 
 		return n.refusal(req.ID, code)
 	}
 	o := n.produceOp(req.Epoch, req.Acks, batch)
-	r.do(o)
+	r.doAt(now, o)
 	if code := <-o.appended; code != partition.OK {
 		n.free(o)
 		return n.refusal(req.ID, code)
@@ -200,6 +201,7 @@ func (o *produceOp) append(r *Replica, now time.Time) partition.Code {
 		r.waiters = append(r.waiters, o)
 	}
 	r.step(now, replica.Appended{End: o.end})
+	r.flushAtOnce(now)
 	return partition.OK
 }
 

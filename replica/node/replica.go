@@ -27,6 +27,7 @@ type Replica struct {
 	fetcher  *fetcher     // of its leader, while it follows
 	asked    uint64       // counts its requests for records; the answer to the newest counts
 	waiters  []*produceOp // by rising end
+	served   []op         // room for the next queue
 
 	high      atomic.Int64         // the high watermark, as known here
 	standing  atomic.Pointer[role] // what others may ask about without owning the replica
@@ -79,18 +80,20 @@ func newReplica(n *Node, id partition.ID, topic partition.TopicConfig, l *log.Lo
 }
 
 // do performs one op now if the replica is idle, and else leaves it to the owner.
-func (r *Replica) do(o op) {
+func (r *Replica) do(o op) { r.doAt(time.Now(), o) }
+
+// doAt is do for who has just looked at the clock.
+func (r *Replica) doAt(now time.Time, o op) {
 	if !r.enqueue(o) {
 		return
 	}
-	o.perform(r, time.Now())
+	o.perform(r, now)
 	r.settle()
-	if r.release() {
-		return
+	// Who came meanwhile is served here, once, since a goroutine costs more than most ops;
+	// for more than that a worker goes on in the caller's place.
+	if r.serveQueue() && r.waited() {
+		r.node.workers.Go(r.drain)
 	}
-	// Others have come meanwhile. The caller's own work is done, so a worker goes
-	// on in its place.
-	r.node.workers.Go(r.drain)
 }
 
 // enqueue reports whether the caller is now the owner; then o is not queued.
@@ -105,29 +108,39 @@ func (r *Replica) enqueue(o op) (owner bool) {
 	return true
 }
 
-// release gives the ownership up, unless there is work in the queue.
-func (r *Replica) release() bool {
+// waited reports whether there is work in the queue; if not the ownership is given up.
+func (r *Replica) waited() bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.active = len(r.queue) > 0
-	return !r.active
+	return r.active
+}
+
+// serveQueue performs the ops that are in the queue. It is false if there were none, and
+// the ownership was given up.
+func (r *Replica) serveQueue() bool {
+	r.mu.Lock()
+	work := r.queue
+	r.active = len(work) > 0
+	if r.active {
+		r.queue = r.served[:0]
+	}
+	r.mu.Unlock()
+	if len(work) == 0 {
+		return false
+	}
+	now := time.Now()
+	for _, o := range work {
+		o.perform(r, now)
+	}
+	r.settle()
+	clear(work)
+	r.served = work
+	return true
 }
 
 func (r *Replica) drain() {
-	for {
-		r.mu.Lock()
-		work := r.queue
-		r.queue = nil
-		r.active = len(work) > 0
-		r.mu.Unlock()
-		if len(work) == 0 {
-			return
-		}
-		now := time.Now()
-		for _, o := range work {
-			o.perform(r, now)
-		}
-		r.settle()
+	for r.serveQueue() {
 	}
 }
 
@@ -207,7 +220,7 @@ func (r *Replica) carryDisk(now time.Time, out replica.Output) bool {
 			err = r.log.NoteRemoved(out.Removed)
 		}
 	case len(out.Append) > 0:
-		_, err = r.log.Replicate(out.Append)
+		_, err = r.log.ReplicateChecked(out.Append)
 	default:
 		return true
 	}
@@ -234,7 +247,7 @@ func (r *Replica) carryDisk(now time.Time, out replica.Output) bool {
 			Removed: r.log.RemovedBelow(),
 		}))
 	}
-	if len(out.Append) > 0 {
+	if len(out.Append) > 0 && !r.flushAtOnce(now) {
 		r.flushInTurn()
 	}
 	return true
@@ -295,6 +308,22 @@ func (r *Replica) flushInTurn() {
 		r.comeDue()
 	case partition.Unsynced:
 	}
+}
+
+// flushAtOnce flushes what the owner has just appended, if that costs nothing, and
+// reports whether it has: a hand-over to somebody who flushes would cost more.
+func (r *Replica) flushAtOnce(now time.Time) bool {
+	if !r.node.eager || r.topic.Durability != partition.Synced {
+		return false
+	}
+	end, err := r.log.Flush()
+	switch {
+	case err == nil:
+		(&flushedOp{end: end}).perform(r, now)
+	case !errors.Is(err, log.ErrClosed):
+		r.fail(err)
+	}
+	return true
 }
 
 // flushSoon sees to it that all that the log holds now is flushed before long.

@@ -8,30 +8,73 @@ import (
 	"github.com/samsalog/samsa/log"
 	"github.com/samsalog/samsa/partition"
 	"github.com/samsalog/samsa/replica"
+	"github.com/samsalog/samsa/transport/wire"
 )
 
-// HandleFetch answers a follower's fetch. It returns soon after ctx has ended.
-func (n *Node) HandleFetch(ctx context.Context, req replica.FetchRequest) (replica.FetchResponse, [][]byte) {
+// An exchange is a follower's fetch and its answer. Its memory serves again.
+type exchange struct {
+	req  replica.FetchRequest
+	resp replica.FetchResponse
+}
+
+// handleFetch answers a follower's fetch. It returns soon after ctx has ended.
+func (n *Node) handleFetch(ctx context.Context, head []byte, w *wire.Writer) ([][]byte, error) {
+	x, _ := n.exchanges.Get().(*exchange)
+	if x == nil {
+		x = new(exchange)
+	}
+	defer n.exchanges.Put(x)
+	if err := x.req.Decode(head); err != nil {
+		return nil, err
+	}
+	data := n.fetch(ctx, &x.req, &x.resp)
+	x.resp.Encode(w)
+	return data, nil
+}
+
+// fetch answers req in resp.
+func (n *Node) fetch(ctx context.Context, req *replica.FetchRequest, resp *replica.FetchResponse) [][]byte {
+	*resp = replica.FetchResponse{Partitions: resp.Partitions[:0]}
 	if b, ok := n.Broker(req.From); ok && req.BrokerEpoch < b.Epoch {
-		return replica.FetchResponse{Code: partition.StaleBroker}, nil
+		resp.Code = partition.StaleBroker
+		return nil
 	}
 	if req.Cold {
-		return n.handleCold(ctx, req)
+		return n.fetchCold(ctx, req, resp)
 	}
 	s := n.serve(req.From, len(req.Partitions), int(req.MaxBytes))
 	defer n.release(s)
 	s.number = numberOf(req)
 	ackOnly := true
-	n.catchUp(ctx, req.Partitions)
-	for i, p := range req.Partitions {
-		s.fetched(&s.parts[i], req, p)
-		ackOnly = ackOnly && p.MaxBytes == 0
+	if !n.find(req.Partitions, s.parts) {
+		n.catchUp(ctx, req.Partitions)
+		n.find(req.Partitions, s.parts)
 	}
-	if ackOnly {
-		return s.fetchResponse(), nil
+	now := time.Now()
+	for i := range req.Partitions {
+		s.fetched(now, &s.parts[i], req, &req.Partitions[i])
+		ackOnly = ackOnly && req.Partitions[i].MaxBytes == 0
 	}
-	data := s.wait(ctx, time.Duration(req.MaxWaitMs)*time.Millisecond, int(req.MinBytes))
-	return s.fetchResponse(), data
+	var data [][]byte
+	if !ackOnly {
+		data = s.wait(ctx, time.Duration(req.MaxWaitMs)*time.Millisecond, int(req.MinBytes))
+	}
+	s.tell(resp)
+	return data
+}
+
+// find gives each place the replica that its part of a fetch asks for, and reports
+// whether all have the roles of which the follower knows.
+func (n *Node) find(parts []replica.FetchPartition, places []served) bool {
+	n.mu.RLock()
+	defer n.mu.RUnlock()
+	all := true
+	for i := range parts {
+		r := n.replicas[parts[i].ID]
+		places[i].r = r
+		all = all && r != nil && r.standing.Load().epoch >= parts[i].Epoch
+	}
+	return all
 }
 
 // catchUp waits, for a moment, until this broker has taken the roles that a
@@ -39,7 +82,8 @@ func (n *Node) HandleFetch(ctx context.Context, req replica.FetchRequest) (repli
 // answered makes it wait for longer.
 func (n *Node) catchUp(ctx context.Context, parts []replica.FetchPartition) {
 	var patience <-chan time.Time
-	for _, p := range parts {
+	for i := range parts {
+		p := &parts[i]
 		for {
 			at := n.look(p.ID)
 			if at.r != nil && at.r.standing.Load().epoch >= p.Epoch {
@@ -67,10 +111,11 @@ func (n *Node) catchUp(ctx context.Context, parts []replica.FetchPartition) {
 	}
 }
 
-// fetched hands one partition's part of a fetch to its leader machine.
-func (s *serving) fetched(at *served, req replica.FetchRequest, p replica.FetchPartition) {
+// fetched hands one partition's part of a fetch to its leader machine, which is that
+// of the replica that has its place.
+func (s *serving) fetched(now time.Time, at *served, req *replica.FetchRequest, p *replica.FetchPartition) {
+	r := at.r
 	*at = served{from: p.Fetch, max: int(p.MaxBytes), answer: replica.FetchAnswer{ID: p.ID, Code: partition.UnknownPartition}}
-	r := s.n.replica(p.ID)
 	if r == nil {
 		return
 	}
@@ -78,8 +123,8 @@ func (s *serving) fetched(at *served, req replica.FetchRequest, p replica.FetchP
 	if o.done == nil {
 		o.done = make(chan struct{}, 1)
 	}
-	o.from, o.number, o.part = req.From, s.number, p
-	r.do(o)
+	o.from, o.number, o.part = req.From, s.number, *p
+	r.doAt(now, o)
 	<-o.done
 	at.r, at.role = r, o.role
 	at.answer, at.removed = o.answer, p.Removed
@@ -312,10 +357,9 @@ func (s *serving) unparkOne(p *served) {
 	}
 }
 
-func (s *serving) fetchResponse() replica.FetchResponse {
-	resp := replica.FetchResponse{Partitions: make([]replica.FetchAnswer, len(s.parts))}
+// tell puts the answers into resp.
+func (s *serving) tell(resp *replica.FetchResponse) {
 	for i := range s.parts {
-		resp.Partitions[i] = s.parts[i].answer
+		resp.Partitions = append(resp.Partitions, s.parts[i].answer)
 	}
-	return resp
 }
