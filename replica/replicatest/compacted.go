@@ -184,9 +184,10 @@ func (c *copyOf) compact() {
 // compacted reads a copy whole: of each key the newest committed record below its high
 // watermark is there, or its absence (I33).
 func (o *observer) compacted(c *copyOf) {
+	o.lookAt(c) // what it has committed since the last event counts
 	m := c.mirror
 	p := m.part
-	if m.flipped || p.gone || m.lineage != p.lineage || !p.compacts {
+	if o.w.err != nil || m.flipped || p.gone || m.lineage != p.lineage || !p.compacts {
 		return
 	}
 	state := make(map[string]recordMark)
