@@ -5,6 +5,7 @@ package span
 
 import (
 	"context"
+	"reflect"
 	"slices"
 )
 
@@ -12,7 +13,7 @@ import (
 type Span struct {
 	Ctx    context.Context
 	cancel context.CancelCauseFunc
-	caller <-chan struct{} // closed when the caller's context ends; nil: it never does
+	caller context.Context
 }
 
 // End ends the span, if it has not ended yet: that is context.Cause of its context.
@@ -28,12 +29,12 @@ const keep = 32
 // nothing behind when they have answered.
 type Stock struct{ idle []*Span } // the one that was used last comes last
 
-// Take returns a span of ctx: one that was given back, if its caller's context ends
-// together with ctx. The values of ctx are not to be counted on.
+// Take returns a span of ctx: one that was given back, if that was of ctx too.
 func (s *Stock) Take(ctx context.Context) *Span {
-	caller := ctx.Done()
-	for i := len(s.idle) - 1; i >= 0; i-- {
-		if p := s.idle[i]; p.caller == caller {
+	// Of others it is not known whether they can be compared.
+	known := reflect.TypeOf(ctx).Kind() == reflect.Pointer || ctx == context.Background()
+	for i := len(s.idle) - 1; i >= 0 && known; i-- {
+		if p := s.idle[i]; p.caller == ctx {
 			s.idle = slices.Delete(s.idle, i, i+1)
 			if p.Ctx.Err() == nil {
 				return p
@@ -41,7 +42,7 @@ func (s *Stock) Take(ctx context.Context) *Span {
 			break
 		}
 	}
-	p := &Span{caller: caller}
+	p := &Span{caller: ctx}
 	p.Ctx, p.cancel = context.WithCancelCause(ctx)
 	return p
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -18,9 +19,27 @@ func TestASpanServesItsCallerAgain(t *testing.T) {
 	other := s.Take(ctx)
 	require.NotSame(t, first, other, "both are in use")
 	s.Give(first)
-	require.Same(t, first, s.Take(context.WithValue(ctx, t, t)), "it ends with the same context")
+	require.NotSame(t, first, s.Take(context.WithValue(ctx, t, t)), "one with other values")
 	require.NotSame(t, first, s.Take(t.Context()))
+	require.Same(t, first, s.Take(ctx))
 	require.Zero(t, testing.AllocsPerRun(100, func() { s.Give(s.Take(ctx)) }))
+}
+
+// A list of contexts is one that nothing can be compared with.
+type list []context.Context
+
+func (l list) Deadline() (time.Time, bool) { return l[0].Deadline() }
+func (l list) Done() <-chan struct{}       { return l[0].Done() }
+func (l list) Err() error                  { return l[0].Err() }
+func (l list) Value(key any) any           { return l[0].Value(key) }
+
+func TestACallerOfWhomNothingCanBeKnown(t *testing.T) {
+	var s span.Stock
+	ctx := list{t.Context()}
+	first := s.Take(ctx)
+	s.Give(first)
+	require.NotSame(t, first, s.Take(ctx))
+	require.NotNil(t, s.Take(t.Context()), "it is held against the other")
 }
 
 func TestASpanEndsWithItsCaller(t *testing.T) {
