@@ -115,7 +115,7 @@ func (o *observer) lookAtLeader(c *copyOf, p *part) {
 func (o *observer) commit(p *part, m *mirror, high log.Offset) {
 	for i := m.matched; i < len(m.marks) && m.marks[i].next <= high; i++ {
 		k := m.marks[i]
-		if k.first < p.hw {
+		if k.next <= p.hw {
 			continue
 		}
 		if at, twice := p.sums[k.sum]; twice {

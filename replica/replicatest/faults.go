@@ -322,6 +322,11 @@ func (w *World) mayHarm(b *broker) bool {
 			return false
 		}
 	}
+	for _, id := range w.watch.ids {
+		if b.mirrors[id] != nil && w.watch.table.MinISR(id) < 2 {
+			return false // it may soon be the only one that counts, before the harm is seen
+		}
+	}
 	return w.spareable(b) && (!b.voter || w.votersSuffice()) && len(w.watch.ids) > 0
 }
 

@@ -164,6 +164,7 @@ func (o *observer) elected(id partition.ID, p *part, old, st *partition.State, a
 	}
 	p.since = st.Epoch
 	p.giveUp(min(to, p.hw))
+	p.hw = max(p.hw, m.start) // what lies below is not missed, though it may have been given up before
 	m.lineage = p.lineage
 }
 

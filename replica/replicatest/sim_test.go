@@ -55,6 +55,8 @@ var onceFailed = []struct {
 	{2652307761, 5000, "an operator who gave up while the controller was being replaced"},
 	{6, 5000, "two operators who have two replicas elected: both were asked for ever"},
 	{201524, 20000, "a replica behind the log's start whose metadata says that it is complete"},
+	{5644, 5000, "a bit flipped before anything was committed, in what was soon the only copy"},
+	{3601, 15000, "a leader whose log starts where nothing is committed any more, within a batch"},
 	{815330, 5000, "a record that was committed while its leader looked at a compaction"},
 	{711191, 20000, "a key whose newest record was given up, and the one before compacted away"},
 	{88213565, 5000, "what was on its way to a disk at a power cut, behind a bit that is another"},
