@@ -122,8 +122,8 @@ func (c *Client) TransferLeader(ctx context.Context, topic string, p PartitionID
 // other replicas still have them. It is for the day on which those will not come back.
 // Zero stands for the most complete of the replicas that are there. What is returned
 // says, for people, what may be lost. In a compacted topic that can be a key as a whole:
-// where its newest record is lost, an older one may have been compacted away. A partition that has a leader, or can get one
-// without loss, keeps or gets that one.
+// where its newest record is lost, an older one may have been compacted away. A
+// partition that has a leader, or can get one without loss, keeps or gets that one.
 func (c *Client) ElectUnclean(ctx context.Context, topic string, p PartitionID, to BrokerID) (loss string, err error) {
 	what := fmt.Sprintf("elect a leader of %s/%d", topic, p)
 	id, err := c.cluster.place(what, topic, p)

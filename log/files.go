@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"math"
 	"path/filepath"
 )
 
@@ -149,23 +148,11 @@ func fileChecksum(b []byte) uint32 {
 
 // readWhole reads a file of at most limit bytes.
 func readWhole(fsys FS, name string, limit int64) ([]byte, error) {
-	f, err := fsys.Open(name)
-	if err != nil {
-		return nil, err
-	}
-	defer f.Close()
-	size, err := f.Size()
-	if err != nil {
-		return nil, err
-	}
-	if size > min(limit, math.MaxInt) {
+	b, err := readPrefix(fsys, name, limit+1) // one that is longer has that byte
+	if err == nil && int64(len(b)) > limit {
 		return nil, &CorruptError{File: filepath.Base(name), Offset: -1, Reason: "size"}
 	}
-	b := make([]byte, size)
-	if _, err := f.ReadAt(b, 0); err != nil && !errors.Is(err, io.EOF) {
-		return nil, err
-	}
-	return b, nil
+	return b, err
 }
 
 // readPrefix reads what a file begins with: limit bytes of it at most.
