@@ -112,3 +112,21 @@ func TestGoldenIndexes(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, times, parseTimes(b, 1<<31))
 }
+
+// A file is refused that is longer than any of its kind, whatever it says.
+func TestAFileThatIsTooLongIsRefused(t *testing.T) {
+	fsys := NewMemFS()
+	f, err := fsys.Create("f")
+	require.NoError(t, err)
+	_, err = f.WriteAt([]byte("0123456789"), 0)
+	require.NoError(t, err)
+	require.NoError(t, f.Close())
+	b, err := readWhole(fsys, "f", 10)
+	require.NoError(t, err)
+	require.Equal(t, "0123456789", string(b))
+	_, err = readWhole(fsys, "f", 9)
+	require.ErrorIs(t, err, ErrCorrupt)
+	b, err = readPrefix(fsys, "f", 4)
+	require.NoError(t, err)
+	require.Equal(t, "0123", string(b))
+}

@@ -49,7 +49,7 @@ var mistakes = []struct {
 	{name: "KAFKA-19522"},
 	{name: "KAFKA-16541"},
 	{name: "Redpanda 2026-06"},
-	{name: "stale ack", test: ignoresStaleAcks, guarded: true},
+	{name: "stale ack", test: ignoresStaleAcks},
 	{name: "fence races ISR", test: refusesOldMembers, guarded: true},
 	{name: "cut comes back"},
 	{name: "flushed end unknown"},
