@@ -121,8 +121,8 @@ func (c *Client) TransferLeader(ctx context.Context, topic string, p PartitionID
 // lack records that were acknowledged: THEY ARE THEN LOST FOR GOOD, also where
 // other replicas still have them. It is for the day on which those will not come back.
 // Zero stands for the most complete of the replicas that are there. What is returned
-// says, for people, what may be lost. In a compacted topic that can be a key as a whole:
-// where its newest record is lost, an older one may have been compacted away. A
+// says, for people, what may be lost. In a compacted topic that can be a key as a whole,
+// whose older records have been compacted away; its other replicas are copied anew. A
 // partition that has a leader, or can get one without loss, keeps or gets that one.
 func (c *Client) ElectUnclean(ctx context.Context, topic string, p PartitionID, to BrokerID) (loss string, err error) {
 	what := fmt.Sprintf("elect a leader of %s/%d", topic, p)

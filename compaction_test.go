@@ -126,3 +126,54 @@ func TestACompactedTopicKeepsTheNewestOfEachKeyOnAllReplicas(t *testing.T) {
 		require.Equal(t, want, got)
 	})
 }
+
+// A replica has compacted old values away for the sake of newer ones, which an unclean
+// election then gives up: what is left of it must never lead, for the old ones count again.
+func TestKeysOutliveAnUncleanElection(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ctx, cancel := context.WithTimeout(t.Context(), time.Hour)
+		defer cancel()
+		c, err := samsatest.New(ctx, samsatest.Config{})
+		require.NoError(t, err)
+		defer func() { require.NoError(t, c.Close()) }()
+		client := c.Client()
+		require.NoError(t, client.CreateTopic(ctx, samsa.TopicConfig{Name: "t", Compact: true, Replicas: 2, MinISR: 1, SegmentBytes: 2 << 10}))
+		info, err := client.Topic("t").Partition(0).Info(ctx)
+		require.NoError(t, err)
+		compacts, away := info.Replicas[0], info.Replicas[1]
+		producer, err := client.NewProducer(samsa.ProducerConfig{})
+		require.NoError(t, err)
+		put := func(key, value string) {
+			_, err := producer.Send(ctx, samsa.Record{Topic: "t", Key: []byte(key), Value: []byte(value)})
+			require.NoError(t, err)
+		}
+		old := map[string]string{"kept": "old", "key": "old"}
+		put("key", "old")
+		put("kept", "old")
+		require.NoError(t, c.WaitISR(ctx, "t", 2))
+		require.NoError(t, c.Kill(away))
+		for range 400 {
+			put("key", "new")
+		}
+		time.Sleep(2 * time.Minute)
+		_, records := table(ctx, t, client, "t")
+		require.Less(t, records, 300, "it has been compacted")
+		require.NoError(t, c.Kill(compacts))
+		require.NoError(t, c.Restart(ctx, away))
+		require.NoError(t, c.Broker(away).Ready(ctx))
+		_, err = client.ElectUnclean(ctx, "t", 0, away)
+		require.NoError(t, err)
+		got, _ := table(ctx, t, client, "t")
+		require.Equal(t, old, got)
+
+		require.NoError(t, c.Restart(ctx, compacts))
+		require.NoError(t, c.WaitISR(ctx, "t", 2))
+		require.NoError(t, client.TransferLeader(ctx, "t", 0, compacts))
+		until(ctx, t, "the other to lead", func() bool {
+			now, err := c.Leader(ctx, "t", 0)
+			return err == nil && now == compacts
+		})
+		got, _ = table(ctx, t, client, "t")
+		require.Equal(t, old, got)
+	})
+}

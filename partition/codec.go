@@ -32,7 +32,8 @@ import (
 //	         int64 of nanoseconds, retention bytes int64, segment bytes int64, max batch
 //	         bytes int64, compact bool, durability 1 byte
 //	state    replicas, origin, target, ISR, ELR, last known ELR: each uvarint and that
-//	         many int32; leader int32, epoch int32, partition epoch int32, recovering bool
+//	         many int32; leader int32, epoch int32, partition epoch int32, recovering bool,
+//	         lossy epoch int32
 //	id       topic 16 bytes, partition int32
 //	ids      uvarint and that many of id
 //	members  uvarint and that many of id int32, epoch int64
@@ -56,7 +57,7 @@ const (
 	limitText    = 4 << 10
 	limitList    = 1 << 20
 	limitMembers = 1 << 12 // replicas of a partition, and what is a set of them
-	leastState   = 6 + 3*4 + 1
+	leastState   = 6 + 3*4 + 1 + 4
 	leastBroker  = 4 + 8 + 1 + 1 + 16 + 16 + 1 + 1 + 1
 	leastID      = 16 + 4
 	leastMember  = 4 + 8
@@ -202,6 +203,7 @@ func (s State) Encode(w *wire.Writer) {
 	w.Int32(int32(s.Epoch))
 	w.Int32(int32(s.PartitionEpoch))
 	w.Bool(s.Recovering)
+	w.Int32(int32(s.LossyEpoch))
 }
 
 // DecodeState takes a [State] off the front of a message. It is not validated.
@@ -217,6 +219,7 @@ func DecodeState(r *wire.Reader) State {
 		Epoch:          log.Epoch(r.Int32()),
 		PartitionEpoch: PartitionEpoch(r.Int32()),
 		Recovering:     r.Bool(),
+		LossyEpoch:     log.Epoch(r.Int32()),
 	}
 }
 

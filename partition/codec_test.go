@@ -15,7 +15,7 @@ import (
 func allRecords() []Record {
 	state := State{
 		Replicas: ids(3, 1, 2, 4), ISR: ids(1), ELR: ids(2, 3), LastKnownELR: ids(4),
-		Leader: 1, Epoch: 7, PartitionEpoch: 9,
+		Leader: 1, Epoch: 7, PartitionEpoch: 9, LossyEpoch: 5,
 	}
 	return []Record{
 		RegisterBroker{
@@ -49,7 +49,7 @@ func allRecords() []Record {
 func TestRecordsHaveTheirFormat(t *testing.T) {
 	zeros := func(n int) string { return strings.Repeat("00", n) }
 	state := "0400000003000000010000000200000004" + "00" + "00" + "0100000001" + "020000000200000003" + "0100000004" +
-		"00000001" + "00000007" + "00000009" + "00"
+		"00000001" + "00000007" + "00000009" + "00" + "00000005"
 	config := "0161" + zeros(16) + "%016x" + zeros(4*8) + "00" + "00"
 	topic := "01" + zeros(15)
 	golden := "01" + "07" +
@@ -63,7 +63,7 @@ func TestRecordsHaveTheirFormat(t *testing.T) {
 		"05" + topic + "00000005" + state + "02" + "00000001" + "0000000000000002" + "00000003" + "0000000000000004" +
 		"06" + topic +
 		"07" + topic + "0000000000000003" + "01" + "03000000050000000600000007" + "020000000600000007" +
-		"020000000500000006" + "0100000007" + "00" + "00" + "00000007" + "00000000" + "00000000" + "01" +
+		"020000000500000006" + "0100000007" + "00" + "00" + "00000007" + "00000000" + "00000000" + "01" + "00000000" +
 		"01" + "00000007" + "0000000000000008"
 	require.Equal(t, golden, hex.EncodeToString(EncodeRecords(allRecords())))
 

@@ -78,6 +78,7 @@ func (s State) Change(c Change) (State, []BrokerID) {
 	next = next.withISR(c.ISR, c.MinISR, c.Suspect)
 	if c.Balanced || c.Unclean {
 		next.ELR, next.LastKnownELR = nil, nil
+		next.LossyEpoch = s.Epoch + 1
 	}
 	next.Recovering = c.Unclean || s.Recovering && !c.Recovered
 	next = next.elect(c.MinISR, c.Prefer, c.Active)
@@ -225,6 +226,9 @@ func (s State) Validate() error {
 	}
 	if s.Epoch < 0 {
 		bad("Epoch is %d", s.Epoch)
+	}
+	if s.LossyEpoch < 0 || s.LossyEpoch-1 > s.Epoch {
+		bad("LossyEpoch is %d, Epoch %d", s.LossyEpoch, s.Epoch)
 	}
 	if s.PartitionEpoch < 0 {
 		bad("PartitionEpoch is %d", s.PartitionEpoch)

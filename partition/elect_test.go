@@ -106,7 +106,7 @@ func TestStateChange(t *testing.T) {
 		name:  "a balanced election voids what was known",
 		from:  from(func(s *State) { s.ISR, s.LastKnownELR, s.Leader = nil, ids(1, 2), NoBroker }),
 		in:    Change{ISR: ids(2), MinISR: 2, Active: anyOf(1, 2, 3), Balanced: true},
-		want:  with(func(s *State) { s.ISR, s.Leader, s.Epoch = ids(2), 2, 6 }),
+		want:  with(func(s *State) { s.ISR, s.Leader, s.Epoch, s.LossyEpoch = ids(2), 2, 6, 6 }),
 		added: ids(2),
 	}, {
 		name:  "a member that joins is reported and the ELR is void once MinISR is met",
@@ -261,7 +261,19 @@ func TestStateChange(t *testing.T) {
 		name: "an unclean election voids what was known and says so",
 		from: from(func(s *State) { s.ISR, s.ELR, s.LastKnownELR, s.Leader = nil, ids(1), ids(2), NoBroker }),
 		in:   Change{ISR: ids(3), MinISR: 2, Active: anyOf(3), Unclean: true},
-		want: with(func(s *State) { s.ISR, s.Leader, s.Epoch, s.Recovering = ids(3), 3, 6, true }), added: ids(3),
+		want: with(func(s *State) {
+			s.ISR, s.Leader, s.Epoch, s.Recovering, s.LossyEpoch = ids(3), 3, 6, true, 6
+		}), added: ids(3),
+	}, {
+		name: "where nobody leads yet after an unclean election its epoch is the next one",
+		from: from(func(s *State) { s.ISR, s.LastKnownELR, s.Leader = nil, ids(2), NoBroker }),
+		in:   Change{ISR: ids(3), MinISR: 2, Unclean: true},
+		want: with(func(s *State) { s.ISR, s.Leader, s.Recovering, s.LossyEpoch = ids(3), NoBroker, true, 6 }), added: ids(3),
+	}, {
+		name: "a clean election after a lossy one leaves its epoch alone",
+		from: from(func(s *State) { s.LossyEpoch = 3 }),
+		in:   Change{ISR: ids(2, 3), MinISR: 2, Active: anyOf(2, 3)},
+		want: with(func(s *State) { s.ISR, s.Leader, s.Epoch, s.LossyEpoch = ids(2, 3), 2, 6, 3 }), added: ids(2),
 	}, {
 		name: "a leader that is lost before it has reported is still recovering",
 		from: from(func(s *State) { s.ISR, s.Leader, s.Recovering = ids(3), 3, true }),
@@ -308,6 +320,8 @@ func TestStateValidate(t *testing.T) {
 		{"a target without an origin", func(s *State) { s.Target = ids(1) }, "not those of a reassignment"},
 		{"a target that is no replica", func(s *State) { s.Origin, s.Target = ids(1, 2, 3), ids(1, 4) }, "not those of a reassignment"},
 		{"a target with one twice", func(s *State) { s.Origin, s.Target = ids(1, 2, 3), ids(1, 1) }, "not those of a reassignment"},
+		{"a lossy epoch below zero", func(s *State) { s.LossyEpoch = -1 }, "LossyEpoch is -1"},
+		{"a lossy epoch that is to come", func(s *State) { s.LossyEpoch = 2 }, "LossyEpoch is 2, Epoch 0"},
 		{"others in sync while recovering", func(s *State) { s.ISR, s.ELR, s.Recovering = ids(1, 2), nil, true }, "ISR has 2 members while Recovering"},
 	}
 	for _, tt := range tests {

@@ -16,6 +16,11 @@ type State struct {
 	// Recovering says that an operator had a replica elected that may be incomplete,
 	// and that no leader has reported since. Until then the ISR is that leader alone.
 	Recovering bool
+
+	// LossyEpoch is the leader epoch that began with the last election which may have
+	// given records up, being Balanced or Unclean. Before its leader is elected it is one
+	// above Epoch. Zero: there was none.
+	LossyEpoch Epoch
 }
 
 // Adding returns the replicas that a reassignment under way brings, in rising order.

@@ -8,10 +8,10 @@ import (
 	"github.com/samsalog/samsa/partition/mutate"
 )
 
-// A copy that has to begin anew, because its disk has lost some of it or because it
-// does not fit its leader's at all, may have told its leader of what it is about to
-// discard: an ack of it may be on its way, or a proposal that counts on it. So this
-// comes first, in this order:
+// A copy that has to begin anew, because its disk has lost some of it, because it does
+// not fit its leader's at all, or because it is outdated, may have told its leader of what
+// it is about to discard: an ack of it may be on its way, or a proposal that counts on it.
+// So this comes first, in this order:
 //
 //  1. It leaves ISR and ELR by a committed record, in which the leader epoch rises. If
 //     it leads, another leads from then on; where nobody else could, nothing is done,
@@ -54,6 +54,20 @@ func (a *Assignment) Remedy(self partition.BrokerID, spoke log.Epoch) Remedy {
 	}
 	return Begin
 }
+
+// Outdated reports whether the copy of broker self, of a compacted topic, is of before
+// the last election that may have given records up. Compaction, here or where it was
+// fetched from, may have taken records out of it for the sake of some that are among
+// these, and then no cut makes it the front of the leader's log: keys that the leader has
+// would be gone once it leads. So it begins anew. since is the leader epoch in which it
+// was made, or of the newest such election after which the controller counted on it.
+func (a *Assignment) Outdated(self partition.BrokerID, since log.Epoch) bool {
+	return a.Registered && since < a.State.LossyEpoch && !a.Counts(self) && !mutate.On("old copies stay")
+}
+
+// Since is the epoch that a copy counts from which is made now, or which the controller
+// counts on.
+func (a *Assignment) Since() log.Epoch { return max(a.State.Epoch, a.State.LossyEpoch) }
 
 // Counts reports whether the controller counts on the copy of broker self.
 func (a *Assignment) Counts(self partition.BrokerID) bool {

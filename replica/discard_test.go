@@ -45,6 +45,39 @@ func TestRemedy(t *testing.T) {
 	}
 }
 
+// Each case is of broker 2 again; the last lossy election has begun epoch 4.
+func TestOutdated(t *testing.T) {
+	for _, tt := range []struct {
+		name  string
+		edit  func(*Assignment)
+		since log.Epoch
+		want  bool
+	}{
+		{"of before it", nil, 3, true},
+		{"made in its epoch", nil, 4, false},
+		{"made after it", nil, 5, false},
+		{"of before it, and a member of the ISR: it was the one that was elected", func(a *Assignment) { a.State.ISR = brokers{1, 2} }, 3, false},
+		{"of before it, and of the ELR", func(a *Assignment) { a.State.ISR, a.State.ELR = brokers{1}, brokers{2} }, 3, false},
+		{"there was none", func(a *Assignment) { a.State.LossyEpoch = 0 }, 0, false},
+		{"nobody leads in its epoch yet", func(a *Assignment) { a.State.Epoch, a.State.Leader = 3, 0 }, 3, true},
+		{"what the table says is of an earlier life", func(a *Assignment) { a.Registered = false }, 3, false},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			a := Assignment{
+				State: &partition.State{
+					Replicas: brokers{1, 2, 3}, ISR: brokers{1, 3}, Leader: 1, Epoch: 5, LossyEpoch: 4,
+				},
+				Registered: true,
+			}
+			if tt.edit != nil {
+				tt.edit(&a)
+			}
+			require.Equal(t, tt.want, a.Outdated(2, tt.since))
+			require.False(t, a.Outdated(2, a.Since()), "one that is made now")
+		})
+	}
+}
+
 // What a copy has said in an epoch goes on counting there after it has left the ISR:
 // therefore the epoch ends with that.
 func TestAnAckOutlivesTheCopyWithinItsEpoch(t *testing.T) {

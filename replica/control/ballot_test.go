@@ -195,7 +195,7 @@ func TestBalancedElection(t *testing.T) {
 			if tt.leader != partition.NoBroker {
 				require.Equal(t, partition.State{
 					Replicas: ids(1, 2, 3), ISR: ids(tt.leader), Leader: tt.leader,
-					Epoch: before.Epoch + 1, PartitionEpoch: s.PartitionEpoch,
+					Epoch: before.Epoch + 1, PartitionEpoch: s.PartitionEpoch, LossyEpoch: before.Epoch + 1,
 				}, s)
 			}
 			k.settled()

@@ -51,4 +51,7 @@
 //	    leaves an ISR that is MinISR without it, and joins none.
 //	C14 A copy that must begin anew leaves ISR and ELR first, in a new leader epoch, and
 //	    another leads if it led. Where nobody else can it stays where it is.
+//	C15 An election that may have given records up, by comparing logs or by C12, is
+//	    remembered by its leader epoch: in a compacted topic all other copies of before
+//	    it begin anew.
 package control

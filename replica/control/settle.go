@@ -142,7 +142,7 @@ func (p *plan) minISR(id partition.ID) int {
 
 // sameButEpoch compares all but the partition epoch.
 func sameButEpoch(a, b partition.State) bool {
-	return a.Leader == b.Leader && a.Epoch == b.Epoch && a.Recovering == b.Recovering &&
+	return a.Leader == b.Leader && a.Epoch == b.Epoch && a.Recovering == b.Recovering && a.LossyEpoch == b.LossyEpoch &&
 		slices.Equal(a.Replicas, b.Replicas) && slices.Equal(a.ISR, b.ISR) &&
 		slices.Equal(a.Origin, b.Origin) && slices.Equal(a.Target, b.Target) &&
 		slices.Equal(a.ELR, b.ELR) && slices.Equal(a.LastKnownELR, b.LastKnownELR)

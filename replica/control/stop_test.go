@@ -262,7 +262,7 @@ func TestUncleanElection(t *testing.T) {
 			if tt.leader != 0 && tt.leader != 2 {
 				require.Equal(t, partition.State{
 					Replicas: ids(1, 2, 3), ISR: ids(tt.leader), Leader: tt.leader, Recovering: true,
-					Epoch: before.Epoch + 1, PartitionEpoch: before.PartitionEpoch + 1,
+					Epoch: before.Epoch + 1, PartitionEpoch: before.PartitionEpoch + 1, LossyEpoch: before.Epoch + 1,
 				}, s)
 			}
 			k.settled()

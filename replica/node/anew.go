@@ -11,8 +11,8 @@ import (
 	"github.com/samsalog/samsa/transport/wire"
 )
 
-// A copy begins anew when its log does not open, its directory is gone, or damage is
-// found while it is in use. First nobody may count on it any more, as replica.Remedy
+// A copy begins anew when its log does not open, its directory is gone, damage is found
+// while it is in use, or it is outdated. First nobody may count on it any more, as replica.Remedy
 // has it; then, each step durable before the next:
 //
 //  1. its label says that it is behind: what it holds speaks for nothing until it is
@@ -31,6 +31,9 @@ import (
 // is then.
 func (n *Node) treat(id partition.ID, a *replica.Assignment, topic partition.TopicConfig, r *Replica) *Replica {
 	why, spoke := n.ailment(id, r)
+	if why == nil && topic.Compact && n.outdated(id, a, r) {
+		why = &damage{err: errOutdated, noted: true} // the metadata says it again
+	}
 	if why == nil {
 		if r != nil && r.stuck.Load() && a.Counts(n.self) {
 			n.announce(id, log.Epoch(r.spoke.Load()))
@@ -52,7 +55,7 @@ func (n *Node) treat(id partition.ID, a *replica.Assignment, topic partition.Top
 	case replica.Announce:
 		n.announce(id, spoke)
 	case replica.Begin:
-		if err := n.discard(id, topic, r, why); err != nil {
+		if err := n.discard(id, a, topic, r, why); err != nil {
 			n.refuse(id, topic.Name, err)
 			return nil
 		}
@@ -81,9 +84,23 @@ func (n *Node) ailment(id partition.ID, r *Replica) (*damage, log.Epoch) {
 	return nil, log.NoEpoch
 }
 
+// errOutdated is why a copy begins anew that may lack keys of the leader's.
+var errOutdated = errors.New("node: an election has given records up, for whose sake older ones may have been compacted away")
+
+// outdated reports whether there is a copy, and it is one from before a lossy election.
+func (n *Node) outdated(id partition.ID, a *replica.Assignment, r *Replica) bool {
+	if r != nil {
+		return a.Outdated(n.self, log.Epoch(r.since.Load()))
+	}
+	n.mu.RLock()
+	defer n.mu.RUnlock()
+	f, ok := n.found[id]
+	return ok && a.Outdated(n.self, f.since)
+}
+
 // discard sets a copy aside on which nobody counts. An empty one is found in its place.
-func (n *Node) discard(id partition.ID, topic partition.TopicConfig, r *Replica, why *damage) error {
-	f, err := n.vacate(id, topic, r, why)
+func (n *Node) discard(id partition.ID, a *replica.Assignment, topic partition.TopicConfig, r *Replica, why *damage) error {
+	f, err := n.vacate(id, a, topic, r, why)
 	if err != nil {
 		return err
 	}
@@ -92,7 +109,7 @@ func (n *Node) discard(id partition.ID, topic partition.TopicConfig, r *Replica,
 	if err := log.MakeDir(fsys, f.dir); err != nil { // the list has it already, so that it must not go with the power
 		return err
 	}
-	if err := writePartition(fsys, f.dir, label{id, topic, true}); err != nil {
+	if err := writePartition(fsys, f.dir, label{id, topic, true, f.since}); err != nil {
 		return err
 	}
 	if err := writeDamage(fsys, f.dir, &damage{err: why.err, discarded: true}); err != nil {
@@ -114,14 +131,14 @@ func (n *Node) discard(id partition.ID, topic partition.TopicConfig, r *Replica,
 
 // vacate has nobody use the directory of a copy any more. What is found there is
 // damaged until the discard is done.
-func (n *Node) vacate(id partition.ID, topic partition.TopicConfig, r *Replica, why *damage) (found, error) {
+func (n *Node) vacate(id partition.ID, a *replica.Assignment, topic partition.TopicConfig, r *Replica, why *damage) (found, error) {
 	n.mu.Lock()
 	f := n.found[id]
 	if r != nil {
 		f = found{topic: topic.Name, dir: r.dir}
 	}
 	opened := f.log
-	f.log, f.damage, f.behind = nil, why.err, true
+	f.log, f.damage, f.behind, f.since = nil, why.err, true, a.Since()
 	n.found[id] = f
 	delete(n.replicas, id)
 	n.mu.Unlock()

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io/fs"
 	"path/filepath"
+	"slices"
 	"syscall"
 
 	"github.com/samsalog/samsa/log"
@@ -28,12 +29,14 @@ import (
 //
 // and in each partition's directory, beside its log's files:
 //
-//	partition    version 1: topic id 16 bytes, partition int32, durability uint8,
-//	             segment bytes int64, largest batch int32, behind uint8, topic name.
-//	             Written before the log's first file. Behind is 1 while the copy was
-//	             made anew and has not been in the ISR since: others may hold what an
-//	             earlier copy acknowledged, so that its word does not count. Renamed
-//	             to "partition.removed" when the copy is to be removed.
+//	partition    version 2: topic id 16 bytes, partition int32, durability uint8,
+//	             segment bytes int64, largest batch int32, behind uint8, topic name,
+//	             since int32. Version 1 ends before that. Written before the log's first
+//	             file. Behind is 1 while the copy was made anew and has not been in the
+//	             ISR since: others may hold what an earlier copy acknowledged, so that
+//	             its word does not count. Since is the leader epoch that the copy counts
+//	             from; see replica.Assignment.Outdated. Renamed to "partition.removed"
+//	             when the copy is to be removed.
 //	damage       what is wrong with the copy; see damage.go
 //
 // The lock apart, all are written as log.WriteFile does. Integers are big-endian.
@@ -46,6 +49,7 @@ const (
 	cleanMagic    = 0x53434C4E // "SCLN"
 	partitionFile = "partition"
 	partMagic     = 0x53505254 // "SPRT"
+	partVersion   = 2
 	fileVersion   = 1
 )
 
@@ -64,6 +68,7 @@ type found struct {
 	damage  error    // why it must begin anew; nil: it need not
 	missing bool     // the directory is gone
 	behind  bool     // as its label says
+	since   log.Epoch
 	dir     string
 }
 
@@ -188,7 +193,7 @@ func (n *Node) openFound(clean bool) error {
 
 // openCopy opens the log of one partition's directory.
 func (n *Node) openCopy(dir string, l label, clean bool) (found, error) {
-	f := found{topic: l.topic.Name, behind: l.behind, dir: dir}
+	f := found{topic: l.topic.Name, behind: l.behind, since: l.since, dir: dir}
 	known, err := readDamage(n.cfg.FS, dir)
 	if err == nil && known != nil && known.discarded {
 		known, err = nil, finishDiscard(n.cfg.FS, dir)
@@ -219,13 +224,14 @@ func (n *Node) openCopy(dir string, l label, clean bool) (found, error) {
 
 // openReplica opens the log of a partition that the metadata assigns here. It is nil
 // if that does not open.
-func (n *Node) openReplica(id partition.ID, topic partition.TopicConfig, behind bool) (*Replica, error) {
+func (n *Node) openReplica(id partition.ID, a *replica.Assignment, topic partition.TopicConfig) (*Replica, error) {
 	if f, ok := n.takeFound(id); ok {
 		if f.log == nil {
 			return nil, nil
 		}
 		r := newReplica(n, id, topic, f.log, f.dir)
 		r.behind.Store(f.behind)
+		r.since.Store(int64(f.since))
 		if f.damage != nil {
 			r.damage.Store(&damage{err: f.damage, noted: true})
 		}
@@ -236,7 +242,8 @@ func (n *Node) openReplica(id partition.ID, topic partition.TopicConfig, behind 
 	if err := n.cfg.FS.MkdirAll(dir); err != nil { // the log sees to its being durable
 		return nil, err
 	}
-	if err := writePartition(n.cfg.FS, dir, label{id, topic, behind}); err != nil {
+	fresh := label{id: id, topic: topic, behind: !n.lacksNothing(a.State), since: a.Since()}
+	if err := writePartition(n.cfg.FS, dir, fresh); err != nil {
 		return nil, err
 	}
 	l, _, err := log.Open(n.cfg.FS, dir, n.logConfig(topic))
@@ -245,7 +252,8 @@ func (n *Node) openReplica(id partition.ID, topic partition.TopicConfig, behind 
 	}
 	n.setDir(name, id)
 	r := newReplica(n, id, topic, l, dir)
-	r.behind.Store(behind)
+	r.behind.Store(fresh.behind)
+	r.since.Store(int64(fresh.since))
 	return r, nil
 }
 
@@ -269,7 +277,8 @@ func writePartition(fsys log.FS, dir string, l label) error {
 	w.Int32(int32(l.topic.MaxBatchBytes))
 	w.Bool(l.behind)
 	w.String(l.topic.Name)
-	return log.WriteFile(fsys, filepath.Join(dir, partitionFile), partMagic, fileVersion, w.Bytes())
+	w.Int32(int32(l.since))
+	return log.WriteFile(fsys, filepath.Join(dir, partitionFile), partMagic, partVersion, w.Bytes())
 }
 
 // A label is what the partition file says. Of the topic's config that is no more
@@ -278,10 +287,11 @@ type label struct {
 	id     partition.ID
 	topic  partition.TopicConfig
 	behind bool
+	since  log.Epoch
 }
 
 func readPartition(fsys log.FS, dir string) (label, error) {
-	b, err := log.ReadFile(fsys, filepath.Join(dir, partitionFile), partMagic, fileVersion)
+	b, err := log.ReadFile(fsys, filepath.Join(dir, partitionFile), partMagic, partVersion)
 	if err != nil {
 		return label{}, err
 	}
@@ -289,30 +299,53 @@ func readPartition(fsys log.FS, dir string) (label, error) {
 	l := label{id: partition.ID{Topic: r.ID(), Partition: partition.PartitionID(r.Int32())}}
 	l.topic.Durability, l.topic.SegmentBytes, l.topic.MaxBatchBytes = partition.Durability(r.Uint8()), r.Int64(), int(r.Int32())
 	l.behind, l.topic.Name = r.Bool(), r.String(1<<10)
+	if r.Left() > 0 {
+		l.since = log.Epoch(r.Int32())
+	}
 	return l, r.Done()
 }
 
-// arrived notes that a copy that was made anew is complete: the metadata has it in
-// the ISR. What was set aside of the one before is not needed any more.
-func (n *Node) arrived(r *Replica) error {
-	if _, err := log.DropAside(n.cfg.FS, r.dir); err != nil {
+// counted notes that the controller counts on a copy. One that was made anew is complete
+// once the metadata has it in the ISR, and what was set aside of the one before is not
+// needed any more; and one that has been chosen by a lossy election is what all go by.
+func (n *Node) counted(r *Replica, a *replica.Assignment) error {
+	old := r.label()
+	l := old
+	if old.behind && slices.Contains(a.State.ISR, n.self) {
+		l.behind = false
+		if _, err := log.DropAside(n.cfg.FS, r.dir); err != nil {
+			return err
+		}
+	}
+	if r.compacted.Load() {
+		l.since = max(old.since, a.State.LossyEpoch)
+	}
+	if l == old {
+		return nil
+	}
+	return r.relabel(l)
+}
+
+// label is what the replica's partition file says.
+func (r *Replica) label() label {
+	return label{id: r.id, topic: r.topic, behind: r.behind.Load(), since: log.Epoch(r.since.Load())}
+}
+
+func (r *Replica) relabel(l label) error {
+	if err := writePartition(r.node.cfg.FS, r.dir, l); err != nil {
 		return err
 	}
-	if err := writePartition(n.cfg.FS, r.dir, label{id: r.id, topic: r.topic}); err != nil {
-		return err
-	}
-	r.behind.Store(false)
+	r.behind.Store(l.behind)
+	r.since.Store(int64(l.since))
 	return nil
 }
 
 // anew notes that this copy is about to be made anew: what it acknowledged before
 // speaks for nothing until it is in the ISR again.
 func (r *Replica) anew() error {
-	if err := writePartition(r.node.cfg.FS, r.dir, label{id: r.id, topic: r.topic, behind: true}); err != nil {
-		return err
-	}
-	r.behind.Store(true)
-	return nil
+	l := r.label()
+	l.behind, l.since = true, max(l.since, r.state.Epoch)
+	return r.relabel(l)
 }
 
 // takeFound takes a partition that was there; one that does not open stays.

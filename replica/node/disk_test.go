@@ -47,19 +47,34 @@ func TestFilesKeepTheirBytes(t *testing.T) {
 	require.NoError(t, err)
 	id := partition.ID{Topic: partition.UUID{0: 1, 15: 2}, Partition: 3}
 	topic := partition.TopicConfig{Name: "rides", Durability: partition.Replicated, SegmentBytes: 1 << 26, MaxBatchBytes: 1 << 20}
-	require.NoError(t, writePartition(fsys, "data", label{id, topic, true}))
+	require.NoError(t, writePartition(fsys, "data", label{id, topic, true, 7}))
 
-	for _, name := range []string{"broker", "lives", "clean", "partition"} {
-		require.Equal(t, golden(t, name+"-1"), contents(t, fsys, filepath.Join("data", name)), name)
+	for name, file := range map[string]string{"broker": "broker-1", "lives": "lives-1", "clean": "clean-1", "partition": "partition-2"} {
+		require.Equal(t, golden(t, file), contents(t, fsys, filepath.Join("data", name)), name)
 	}
 	got, err := readPartition(fsys, "data")
 	require.NoError(t, err)
-	require.Equal(t, label{id, topic, true}, got)
+	require.Equal(t, label{id, topic, true, 7}, got)
+	overwrite(t, fsys, "data/partition", golden(t, "partition-1"))
+	got, err = readPartition(fsys, "data")
+	require.NoError(t, err)
+	require.Equal(t, label{id, topic, true, 0}, got)
 	_, err = identify(fsys, "data", 7, partition.UUID{})
 	require.NoError(t, err)
 	epoch, err := takeCleanMark(fsys, "data")
 	require.NoError(t, err)
 	require.EqualValues(t, 0x1122, epoch)
+}
+
+// overwrite makes a file of what is given as hex.
+func overwrite(t *testing.T, fsys log.FS, name, text string) {
+	b, err := hex.DecodeString(text)
+	require.NoError(t, err)
+	f, err := fsys.Create(name)
+	require.NoError(t, err)
+	_, err = f.WriteAt(b, 0)
+	require.NoError(t, err)
+	require.NoError(t, f.Close())
 }
 
 // golden returns the hex of a file in which what follows a # is a comment.

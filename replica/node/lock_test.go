@@ -26,7 +26,7 @@ func kept(t testing.TB, disk *logtest.Disk) {
 	require.NoError(t, err)
 	require.NoError(t, writeCleanMark(disk, "data", 5))
 	topic := partition.TopicConfig{Name: "rides", SegmentBytes: 1 << 20, MaxBatchBytes: 1 << 20}
-	require.NoError(t, writePartition(disk, "data/rides-0", label{partition.ID{Topic: partition.UUID{1}}, topic, false}))
+	require.NoError(t, writePartition(disk, "data/rides-0", label{partition.ID{Topic: partition.UUID{1}}, topic, false, 0}))
 }
 
 func TestADirectoryIsLockedFromOpenToClose(t *testing.T) {
@@ -110,7 +110,7 @@ func TestAnOpenThatFailsLeavesNoLock(t *testing.T) {
 			return log.WriteFile(disk, "data/clean", cleanMagic, fileVersion+1, nil)
 		}, "newer"},
 		{"a partition of a newer version", func(disk *logtest.Disk) error {
-			return log.WriteFile(disk, "data/rides-0/partition", partMagic, fileVersion+1, nil)
+			return log.WriteFile(disk, "data/rides-0/partition", partMagic, partVersion+1, nil)
 		}, "newer"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {

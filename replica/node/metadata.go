@@ -184,11 +184,11 @@ func (n *Node) assign(id partition.ID) {
 		return
 	}
 	r.compacted.Store(topic.Compact)
-	if r.behind.Load() && a.Registered && slices.Contains(a.State.ISR, n.self) {
-		switch err := n.arrived(r); {
+	if a.Registered && a.Counts(n.self) {
+		switch err := n.counted(r, &a); {
 		case err == nil:
 		case isFull(err):
-			n.putOff() // until then its word does not count, though it might
+			n.putOff() // until then its word counts for less than it might
 		default:
 			n.failStorage(err)
 			return
@@ -205,7 +205,7 @@ func (n *Node) prepare(id partition.ID, a *replica.Assignment, topic partition.T
 	if !a.Registered && !n.has(id) {
 		return nil // whether a new copy is complete only its registration tells
 	}
-	r, err := n.openReplica(id, topic, !n.lacksNothing(a.State))
+	r, err := n.openReplica(id, a, topic)
 	if err != nil {
 		n.refuse(id, topic.Name, err)
 	}

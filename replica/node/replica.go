@@ -39,6 +39,7 @@ type Replica struct {
 	compacted atomic.Bool          // by the newest metadata: each record needs a key
 	trimming  atomic.Bool          // a worker removes what lies below the leader's start
 	behind    atomic.Bool          // its label says so: it was made anew, and has not been in the ISR since
+	since     atomic.Int64         // the leader epoch that it counts from
 
 	damage atomic.Pointer[damage] // why it must begin anew; nil: it need not
 	faults atomic.Int64           // counts the times that somebody met damage

@@ -14,17 +14,18 @@ type Label struct {
 	ID     partition.ID
 	Topic  partition.TopicConfig // no more than opening the log takes
 	Behind bool                  // the copy was made anew, and has not been in the ISR since
+	Since  log.Epoch             // the leader epoch that it counts from
 }
 
 // WriteLabel writes the file of a partition's directory.
 func WriteLabel(fsys log.FS, dir string, l Label) error {
-	return writePartition(fsys, dir, label{l.ID, l.Topic, l.Behind})
+	return writePartition(fsys, dir, label{l.ID, l.Topic, l.Behind, l.Since})
 }
 
 // ReadLabel reads it. The error matches fs.ErrNotExist if dir is no partition's.
 func ReadLabel(fsys log.FS, dir string) (Label, error) {
 	l, err := readPartition(fsys, dir)
-	return Label{l.id, l.topic, l.behind}, err
+	return Label{l.id, l.topic, l.behind, l.since}, err
 }
 
 // FreeName names the directory of a new copy of a partition, in that of its broker, given

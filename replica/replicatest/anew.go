@@ -33,13 +33,17 @@ func (p *process) treat(id partition.ID, a *replica.Assignment, topic partition.
 	if p.dead {
 		return
 	}
+	if why == nil && topic.Compact && p.outdated(a, c, f) {
+		why = errOutdated
+		p.w.note("outdated", p.id, int64(id.Partition), int64(a.State.LossyEpoch))
+	}
 	if why == nil {
 		if c != nil && c.stuck && a.Counts(p.id) {
 			p.announce(id, spoke)
 		}
 		return
 	}
-	if c != nil && !c.noted {
+	if c != nil && !c.noted && c.damage != nil {
 		err := node.NoteDamage(p.fs, c.dir, why, false)
 		if err != nil && !node.IsFull(err) {
 			p.trouble(err)
@@ -53,7 +57,7 @@ func (p *process) treat(id partition.ID, a *replica.Assignment, topic partition.
 	case replica.Announce:
 		p.announce(id, spoke)
 	case replica.Begin:
-		if err := p.discard(id, topic, why); err != nil {
+		if err := p.discard(id, a, topic, why); err != nil {
 			p.refuse(id, topic, err)
 		}
 	}
@@ -169,7 +173,7 @@ func (p *process) lookAgain(id partition.ID) {
 }
 
 // discard sets a copy aside on which nobody counts. An empty one is found in its place.
-func (p *process) discard(id partition.ID, topic partition.TopicConfig, why error) error {
+func (p *process) discard(id partition.ID, a *replica.Assignment, topic partition.TopicConfig, why error) error {
 	f, err := p.vacate(id, why)
 	if err != nil {
 		return err
@@ -179,7 +183,7 @@ func (p *process) discard(id partition.ID, topic partition.TopicConfig, why erro
 	if err := log.MakeDir(p.fs, f.dir); err != nil {
 		return err
 	}
-	f.label = node.Label{ID: id, Topic: topic, Behind: true}
+	f.label = node.Label{ID: id, Topic: topic, Behind: true, Since: a.Since()}
 	if err := node.WriteLabel(p.fs, f.dir, f.label); err != nil {
 		return err
 	}
@@ -275,14 +279,46 @@ func (p *process) unlisted(err error) {
 	p.trouble(err)
 }
 
-// arrived notes that a copy that was made anew is complete.
-func (c *copyOf) arrived() error {
-	if _, err := log.DropAside(c.p.fs, c.dir); err != nil {
+// counted notes that the controller counts on a copy.
+func (c *copyOf) counted(a *replica.Assignment, compacts bool) error {
+	old := c.label()
+	l := old
+	if old.Behind && slices.Contains(a.State.ISR, c.p.id) {
+		l.Behind = false
+		if _, err := log.DropAside(c.p.fs, c.dir); err != nil {
+			return err
+		}
+	}
+	if compacts {
+		l.Since = max(old.Since, a.State.LossyEpoch)
+	}
+	if l == old {
+		return nil
+	}
+	return c.relabel(l)
+}
+
+func (c *copyOf) label() node.Label {
+	return node.Label{ID: c.id, Topic: c.topic, Behind: c.behind, Since: c.since}
+}
+
+func (c *copyOf) relabel(l node.Label) error {
+	if err := node.WriteLabel(c.p.fs, c.dir, l); err != nil {
 		return err
 	}
-	if err := node.WriteLabel(c.p.fs, c.dir, node.Label{ID: c.id, Topic: c.topic}); err != nil {
-		return err
-	}
-	c.behind = false
+	c.behind, c.since = l.Behind, l.Since
 	return nil
+}
+
+var errOutdated = errors.New("replicatest: the copy is of before a lossy election")
+
+// outdated reports whether there is a copy, and it is one from before a lossy election.
+func (p *process) outdated(a *replica.Assignment, c *copyOf, f *found) bool {
+	switch {
+	case c != nil:
+		return a.Outdated(p.id, c.since)
+	case f != nil:
+		return a.Outdated(p.id, f.label.Since)
+	}
+	return false
 }

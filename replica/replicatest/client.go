@@ -166,20 +166,27 @@ func (p *part) rests(rng *rand.Rand) bool {
 // padding makes records of a compacted topic so long that its segments are soon full.
 var padding [150]byte
 
+// key draws from few that are often written, and more that seldom are: of these the newest
+// record stays for long, in the midst of what compaction takes out.
+func (c *client) key() byte {
+	x := c.rng.Float64()
+	return byte('a' + int(16*x*x*x))
+}
+
 func (c *client) send(id partition.ID, to partition.BrokerID, epoch log.Epoch) {
 	w, p := c.w, c.w.watch.parts[id]
 	c.builder.Reset(make([]byte, 0, 256))
 	count := 1 + c.rng.IntN(3)
 	for i := range count {
 		name := fmt.Appendf(nil, "%d of client %d, %d", c.written, c.id, i)
-		value, keys, headers := name, 8, []log.Header(nil)
-		if p.compacts { // few keys, full segments, and tombstones, of which none is like another
-			value, keys = append(name, padding[:]...), 4
+		value, headers := name, []log.Header(nil)
+		if p.compacts { // full segments, and tombstones, of which none is like another
+			value = append(name, padding[:]...)
 			if c.rng.IntN(3) == 0 {
 				value, headers = nil, []log.Header{{Key: "name", Value: value}}
 			}
 		}
-		c.builder.Append(w.clock().Add(w.faults.skew).UnixMilli(), []byte{byte('a' + c.rng.IntN(keys))}, value, headers)
+		c.builder.Append(w.clock().Add(w.faults.skew).UnixMilli(), []byte{c.key()}, value, headers)
 	}
 	c.written++
 	batch := c.builder.Build()

@@ -48,6 +48,26 @@ func (p *part) supersede(k batchMark) {
 	}
 }
 
+// settles sees a copy begin to lead, which all others go by: of the doubtful keys those
+// that it has are sure to be.
+func (o *observer) settles(c *copyOf) {
+	p := c.mirror.part
+	if len(p.doubtful) == 0 || c.mirror.lineage != p.lineage || c.mirror.flipped {
+		return
+	}
+	state, ok := o.contents(c, c.log.End())
+	if !ok {
+		return
+	}
+	for _, k := range p.committed {
+		for i, r := range p.recordsOf(k) {
+			if p.latest[r.key] == k.first+log.Offset(i) && state[r.key] == r {
+				delete(p.doubtful, r.key)
+			}
+		}
+	}
+}
+
 func (p *part) recordsOf(k batchMark) []recordMark {
 	if op := p.ops[k.sum]; op != nil {
 		return op.records
@@ -56,8 +76,9 @@ func (p *part) recordsOf(k batchMark) []recordMark {
 }
 
 // rebuild makes the newest record of each key anew, after those from an offset on were
-// given up. Where the newest is among these the one before is not sure to be anywhere: a
-// compaction may have removed it for that one's sake, here or where a copy comes from.
+// given up. Where the newest is among these the one before is not sure to be in the log of
+// the one that is elected: a compaction may have removed it for that one's sake, there or
+// where that copy comes from. What is there once it leads counts from then on.
 func (p *part) rebuild(from log.Offset) {
 	doubtful := p.doubtful
 	if doubtful == nil {
@@ -190,29 +211,9 @@ func (o *observer) compacted(c *copyOf) {
 	if o.w.err != nil || m.flipped || p.gone || m.lineage != p.lineage || !p.compacts {
 		return
 	}
-	state := make(map[string]recordMark)
-	for at := c.log.Start(); at < c.log.End(); {
-		data, err := c.log.Read(at, c.log.End(), 64<<10)
-		if err != nil || len(data) == 0 {
-			if err != nil && !injected(err) {
-				o.w.fail("I33", "broker %d: %s cannot be read at %d: %v", c.p.id, p.name, at, err)
-			}
-			return
-		}
-		for len(data) > 0 {
-			var b log.Batch
-			if b, data, err = log.SplitBatch(data); err != nil {
-				o.w.fail("I33", "broker %d: %s at %d: %v", c.p.id, p.name, at, err)
-				return
-			}
-			at = b.Next()
-			if b.Next() > c.high {
-				continue
-			}
-			for _, r := range marksOf(b) {
-				state[r.key] = r
-			}
-		}
+	state, ok := o.contents(c, c.high)
+	if !ok {
+		return
 	}
 	want := make(map[string]recordMark)
 	for _, k := range p.committed {
@@ -231,6 +232,35 @@ func (o *observer) compacted(c *copyOf) {
 			return
 		}
 	}
+}
+
+// contents reads of each key the newest record in the batches of a copy that end below an
+// offset. It is false if not all can be read, which is reported if it is a fault.
+func (o *observer) contents(c *copyOf, below log.Offset) (map[string]recordMark, bool) {
+	state := make(map[string]recordMark)
+	for at := c.log.Start(); at < c.log.End(); {
+		data, err := c.log.Read(at, c.log.End(), 64<<10)
+		if err != nil || len(data) == 0 {
+			if err != nil && !injected(err) {
+				o.w.fail("I33", "broker %d: %s cannot be read at %d: %v", c.p.id, c.mirror.part.name, at, err)
+			}
+			return nil, false
+		}
+		for len(data) > 0 {
+			var b log.Batch
+			if b, data, err = log.SplitBatch(data); err != nil {
+				o.w.fail("I33", "broker %d: %s at %d: %v", c.p.id, c.mirror.part.name, at, err)
+				return nil, false
+			}
+			if at = b.Next(); at > below {
+				continue
+			}
+			for _, r := range marksOf(b) {
+				state[r.key] = r
+			}
+		}
+	}
+	return state, true
 }
 
 func keysOf(maps ...map[string]recordMark) (keys []string) {

@@ -31,8 +31,11 @@ type copyOf struct {
 	role     role
 	parked   []*parked
 
-	flushing, dirty, behind, trimming bool
-	lost                              bool // its log is to be used no more
+	flushing, dirty, trimming bool
+	lost                      bool // its log is to be used no more
+
+	behind bool      // its label says so
+	since  log.Epoch // as does that
 
 	damage error     // why it must begin anew; nil: it need not
 	noted  bool      // that is on the disk
@@ -57,9 +60,10 @@ type waiter struct {
 	done func(partition.Code)
 }
 
-func newCopy(p *process, id partition.ID, topic partition.TopicConfig, l *log.Log, dir string, behind bool) *copyOf {
+func newCopy(p *process, topic partition.TopicConfig, l *log.Log, dir string, label node.Label) *copyOf {
+	id := label.ID
 	return &copyOf{
-		p: p, id: id, topic: topic, log: l, dir: dir, high: l.Start(), behind: behind,
+		p: p, id: id, topic: topic, log: l, dir: dir, high: l.Start(), behind: label.Behind, since: label.Since,
 		role: role{epoch: log.NoEpoch}, mirror: p.b.mirrors[id], spoke: log.NoEpoch, heard: log.NoEpoch,
 	}
 }
@@ -260,11 +264,9 @@ func (c *copyOf) carryDisk(out replica.Output) bool {
 
 // anew notes that this copy is about to be made anew.
 func (c *copyOf) anew() error {
-	if err := node.WriteLabel(c.p.fs, c.dir, node.Label{ID: c.id, Topic: c.topic, Behind: true}); err != nil {
-		return err
-	}
-	c.behind = true
-	return nil
+	l := c.label()
+	l.Behind, l.Since = true, max(l.Since, c.state.Epoch)
+	return c.relabel(l)
 }
 
 // settle answers the callers who have what they wait for. It follows each op.

@@ -58,8 +58,9 @@
 // elected that may have lost some. Such an election begins another lineage: what only
 // others held is not committed any more, and whoever has not been found by the new leader
 // to hold the front of its log may still have it; and of a key whose newest record is given
-// up the older ones may have been compacted away. Nothing else is excused by it, and it must
-// have been asked for, where nobody who is complete could lead.
+// up the older ones may have been compacted away where the one that is elected has its log
+// from. What that one has once it leads must then be everywhere. Nothing else is excused by
+// it, and it must have been asked for, where nobody who is complete could lead.
 //
 // A bit is flipped, or the directory of a copy taken away, on one broker at a time and where
 // others have all that counts. Reads, or a scrub, must find it, and the copy be made anew:

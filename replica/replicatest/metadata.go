@@ -156,8 +156,8 @@ func (p *process) assign(id partition.ID) {
 		p.unlisted(err)
 		return
 	}
-	if c.behind && a.Registered && slices.Contains(a.State.ISR, p.id) {
-		switch err := c.arrived(); {
+	if a.Registered && a.Counts(p.id) {
+		switch err := c.counted(&a, topic.Config.Compact); {
 		case err == nil:
 		case node.IsFull(err):
 			p.late = true
@@ -176,7 +176,7 @@ func (p *process) prepare(id partition.ID, a *replica.Assignment) *copyOf {
 		return nil // whether a new copy is complete only its registration tells
 	}
 	topic, _ := p.table.TopicByID(id.Topic)
-	c, err := p.openCopy(id, topic.Config, !p.lacksNothing(a.State))
+	c, err := p.openCopy(id, a, topic.Config)
 	if err != nil {
 		p.refuse(id, topic.Config, err)
 	}
@@ -190,13 +190,13 @@ func (p *process) prepare(id partition.ID, a *replica.Assignment) *copyOf {
 
 // openCopy opens the log of a partition that the metadata assigns here. It is nil if that
 // does not open.
-func (p *process) openCopy(id partition.ID, topic partition.TopicConfig, behind bool) (*copyOf, error) {
+func (p *process) openCopy(id partition.ID, a *replica.Assignment, topic partition.TopicConfig) (*copyOf, error) {
 	if f := p.found[id]; f != nil {
 		if f.log == nil {
 			return nil, nil
 		}
 		delete(p.found, id)
-		c := newCopy(p, id, topic, f.log, f.dir, f.label.Behind)
+		c := newCopy(p, topic, f.log, f.dir, f.label)
 		c.damage, c.noted = f.damage, f.damage != nil
 		return c, nil
 	}
@@ -205,7 +205,8 @@ func (p *process) openCopy(id partition.ID, topic partition.TopicConfig, behind 
 	if err := p.fs.MkdirAll(dir); err != nil {
 		return nil, err
 	}
-	if err := node.WriteLabel(p.fs, dir, node.Label{ID: id, Topic: topic, Behind: behind}); err != nil {
+	label := node.Label{ID: id, Topic: topic, Behind: !p.lacksNothing(a.State), Since: a.Since()}
+	if err := node.WriteLabel(p.fs, dir, label); err != nil {
 		return nil, err
 	}
 	l, recovery, err := log.Open(p.fs, dir, p.logConfig(topic))
@@ -214,7 +215,7 @@ func (p *process) openCopy(id partition.ID, topic partition.TopicConfig, behind 
 	}
 	p.dirs[name] = id
 	p.w.watch.opened(p.b, id, dir, l, nil, recovery)
-	return newCopy(p, id, topic, l, dir, behind), nil
+	return newCopy(p, topic, l, dir, label), nil
 }
 
 // refuse notes why a partition has no copy here.

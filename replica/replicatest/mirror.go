@@ -110,14 +110,15 @@ func (m *mirror) addWhole(b log.Batch) {
 	if k.first != m.end() {
 		w.fail("I5", "broker %d: batch of offset %d behind %d in %s", m.b.id, k.first, m.end(), m.part.name)
 	}
-	before := uint64(0)
+	before, known := m.part.chainTo(k.first)
+	known = m.start == 0 || known && m.lineage == m.part.lineage
 	if n > 0 {
-		before = m.marks[n-1].chain
+		before, known = m.marks[n-1].chain, true
 		if m.marks[n-1].epoch > k.epoch {
 			w.fail("I6", "broker %d: epoch %d behind %d at offset %d of %s", m.b.id, k.epoch, m.marks[n-1].epoch, k.first, m.part.name)
 		}
 	}
-	k.chain = m.part.link(m, before, n > 0 || m.start == 0, k)
+	k.chain = m.part.link(m, before, known, k)
 	m.marks = append(m.marks, k)
 }
 
@@ -205,6 +206,15 @@ func (p *part) find(first log.Offset) int {
 		return -1
 	}
 	return lo
+}
+
+// chainTo returns the digest of all that is committed up to an offset, where a batch ends:
+// a log that begins there, and has nothing yet, holds on to that.
+func (p *part) chainTo(end log.Offset) (chain uint64, ok bool) {
+	if i := p.find(end) - 1; i >= 0 && p.committed[i].next == end {
+		return p.committed[i].chain, true
+	}
+	return 0, false
 }
 
 // link returns the digest of a batch and all before it, and holds it against that of

@@ -43,11 +43,7 @@ var wishes = []kind{
 			w.deleteBefore(id, st.Leader, f.size)
 		}
 	}},
-	{"elect", 2, func(w *World, f Fault, _ *broker) {
-		if id, st := w.drawn(f, func(st *partition.State) bool { return st.Leader == partition.NoBroker }); st != nil && st.Leader == partition.NoBroker {
-			w.elect(id, st, f.size)
-		}
-	}},
+	{"elect", 5, func(w *World, f Fault, _ *broker) { w.watchful(f, looks) }},
 }
 
 // mostPartitions is where a topic grows no further.
@@ -145,6 +141,22 @@ func (w *World) sound(id partition.ID) bool {
 		}
 	}
 	return true
+}
+
+// looks is how often an operator looks whether a partition has no leader.
+const looks = 8
+
+// watchful is an operator who stands by for as long as a fault lasts, and gives records up
+// as soon as a partition has no leader.
+func (w *World) watchful(f Fault, left int) {
+	id, st := w.drawn(f, func(st *partition.State) bool { return st.Leader == partition.NoBroker })
+	switch {
+	case w.calm || st == nil || left == 0:
+	case st.Leader == partition.NoBroker:
+		w.elect(id, st, f.size)
+	default:
+		w.at(f.For/looks, nil, always, "look", func() { w.watchful(f, left-1) })
+	}
 }
 
 // elect has a replica elected that may have lost what was acknowledged.

@@ -153,8 +153,11 @@ func drawSetup(rng *rand.Rand, n int) setup {
 	}
 	first := partition.TopicConfig{Name: "rides", Partitions: 1 + rng.IntN(2), Replicas: 3, MinISR: 2}
 	first.SegmentBytes = int64(1 << (10 + rng.IntN(4)))
-	if rng.IntN(3) == 0 {
+	switch rng.IntN(6) {
+	case 0, 1:
 		first.RetentionBytes = 4 << 10
+	case 2:
+		first.Compact, first.SegmentBytes = true, 1<<10
 	}
 	if rng.IntN(6) == 0 {
 		// It is made with the brokers that are there, and gets more as they come.
@@ -163,9 +166,7 @@ func drawSetup(rng *rand.Rand, n int) setup {
 	s.topics = append(s.topics, first)
 	if rng.IntN(2) == 0 {
 		second := partition.TopicConfig{Name: "stops", Partitions: 1, SegmentBytes: 4 << 10}
-		switch rng.IntN(5) {
-		case 4:
-			second.Replicas, second.MinISR, second.Compact, second.SegmentBytes = 3, 2, true, 1<<10
+		switch rng.IntN(4) {
 		case 0:
 			second.Replicas, second.MinISR, second.Durability = 3, 2, partition.Replicated
 		case 1:
@@ -174,6 +175,9 @@ func drawSetup(rng *rand.Rand, n int) setup {
 			second.Replicas, second.MinISR = 2, 2
 		case 3:
 			second.Replicas, second.MinISR = min(n, 4), 3
+		}
+		if rng.IntN(5) < 2 {
+			second.Compact, second.SegmentBytes = true, 1<<10
 		}
 		s.topics = append(s.topics, second)
 	}
