@@ -134,7 +134,7 @@ func (w *world) recovered() bool {
 func TestLogSurvivesACrashAtEveryCallOfALongScript(t *testing.T) {
 	eachSeed(t, 1, func(t *testing.T, seed int64) {
 		c := &crashing{world: newWorld(t, seed), seed: seed, again: 8}
-		c.until(share(2000))
+		c.until(long(2000))
 		t.Logf("%d crashes at %d changes of the disk", c.crashes, c.changes)
 	})
 }
