@@ -18,7 +18,8 @@ import (
 //	lock         what log.LockDir locks, from Open to Close; on the system's disk alone.
 //	             A line of text on who has it, or nothing. Never removed.
 //	broker       who keeps this directory: version 1, broker id int32, directory id
-//	             16 bytes. Written once, when the directory is made.
+//	             16 bytes. Written once, when the directory is made. As a voter it has
+//	             promised in the quorum's directory, so that neither goes without the other.
 //	lives        how many processes have opened the directory: version 1, uint64. Counted
 //	             before a process registers, so that its registration is known from a late
 //	             one of its predecessor.

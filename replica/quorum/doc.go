@@ -31,7 +31,9 @@
 // they answer; once a majority has, it campaigns. From then on the kept list
 // counts and not the configuration. A voter's identity is its broker id together
 // with the id of its directory, so that a voter whose disk was lost cannot vote a
-// second time under its old name: it is a stranger, and says so in [Status].
+// second time under its old name: it is a stranger, and says so in [Status]. One whose
+// promises alone are lost, or old ones again, and whose identity is not, is refused by
+// [Open]: see twin.go, which says, too, what nobody can tell.
 //
 // # Without a vote
 //

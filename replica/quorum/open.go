@@ -18,6 +18,9 @@ func openStorage(cfg Config) (*storage, error) {
 	if err := s.readState(cfg); err != nil {
 		return nil, err
 	}
+	if err := s.readTwin(cfg); err != nil {
+		return nil, err
+	}
 	if err := s.readSnapshot(); err != nil {
 		return nil, err
 	}

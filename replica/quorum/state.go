@@ -29,16 +29,19 @@ import (
 //	  id         int32
 //	  directory  16 bytes
 //	  addr       string
-//	joined     1 byte, 1, from version 2: this voter is none of the founders, but was
-//	           let in later. A founder's file stays at version 1
+//	joined     1 byte, from version 2: 1 if this voter is none of the founders, but was
+//	           let in later. Version 2 is of such a voter only
+//	lives      int64, from version 3: the count of processes that have promised
+//	           something under this identity. See twin.go
 //
 // The file is absent until the cluster is formed. It is written before the first
-// entry, before an entry of a higher term, and before a vote is answered. So a
-// log that ends at or below commit, or has an entry above term, is damaged.
+// entry, before an entry of a higher term, before a vote is answered, and before the
+// first of these in each life. So a log that ends at or below commit, or has an entry
+// above term, is damaged.
 const (
 	stateName    = "quorum-state"
 	stateMagic   = 0x53515253
-	stateVersion = 2
+	stateVersion = 3
 
 	maxVoters = 15
 	maxAddr   = 1 << 10
@@ -59,13 +62,17 @@ type kept struct {
 	Term      uint64
 	Vote      uint64
 	Commit    uint64
-	Joined    bool // this voter is no founder
+	Joined    bool   // this voter is no founder
+	Lives     uint64 // the processes that have promised something; 0: they were not counted
 }
 
 // version is that of the file which holds k: the oldest that can.
 func (k kept) version() uint16 {
-	if k.Joined {
+	switch {
+	case k.Lives > 0:
 		return stateVersion
+	case k.Joined:
+		return 2
 	}
 	return 1
 }
@@ -95,8 +102,11 @@ func encodeKept(k kept) []byte {
 	w.Int64(int64(k.Vote))
 	w.Int64(int64(k.Commit))
 	encodeMembers(&w, k.Members)
-	if k.Joined {
-		w.Bool(true)
+	if k.Joined || k.Lives > 0 {
+		w.Bool(k.Joined)
+	}
+	if k.Lives > 0 {
+		w.Int64(int64(k.Lives))
 	}
 	return w.Bytes()
 }
@@ -112,15 +122,20 @@ func decodeKept(b []byte) (kept, error) {
 	k.Commit = uint64(r.Int64())
 	k.Members = decodeMembers(r)
 	if r.Err() == nil && r.Left() > 0 {
-		if k.Joined = r.Bool(); !k.Joined {
-			return kept{}, errors.New("the mark of one who joined is empty")
+		k.Joined = r.Bool()
+		counted := r.Left() > 0
+		if counted {
+			k.Lives = uint64(r.Int64())
+		}
+		if r.Err() == nil && (counted && k.Lives == 0 || !counted && !k.Joined) {
+			return kept{}, errors.New("the mark of one who joined is empty, or no life is counted")
 		}
 	}
 	if err := r.Done(); err != nil {
 		return kept{}, err
 	}
-	if k.Term > maxTerm || k.Commit > maxIndex {
-		return kept{}, fmt.Errorf("term %d or commit %d out of range", k.Term, k.Commit)
+	if k.Term > maxTerm || k.Commit > maxIndex || k.Lives > maxIndex {
+		return kept{}, fmt.Errorf("term %d, commit %d or life %d out of range", k.Term, k.Commit, k.Lives)
 	}
 	return k, k.formation.check()
 }
