@@ -39,11 +39,17 @@ func TestStateGolden(t *testing.T) {
 
 	for _, later := range []struct {
 		joined  bool
+		outside bool
 		lives   uint64
 		version uint16
 		tail    string
-	}{{true, 0, 2, "01"}, {false, 3, 3, "00" + "0000000000000003"}, {true, 3, 3, "01" + "0000000000000003"}} {
-		k.Joined, k.Lives = later.joined, later.lives
+	}{
+		{true, false, 0, 2, "01"},
+		{false, false, 3, 3, "00" + "0000000000000003"},
+		{true, false, 3, 3, "01" + "0000000000000003"},
+		{false, true, 3, 3, "02" + "0000000000000003"},
+	} {
+		k.Joined, k.Observes, k.Lives = later.joined, later.outside, later.lives
 		require.Equal(t, want+later.tail, hex.EncodeToString(encodeKept(k)))
 		require.Equal(t, later.version, k.version())
 		back, err := decodeKept(encodeKept(k))
@@ -96,6 +102,8 @@ func TestDecodeKeptRefuses(t *testing.T) {
 	k.Lives = 1
 	_, err = decodeKept(append(encodeKept(k), 0))
 	require.Error(t, err, "bytes left over")
+	_, err = decodeKept(append(encodeKept(good()), 3, 0, 0, 0, 0, 0, 0, 0, 1))
+	require.Error(t, err, "a standing of a newer release")
 }
 
 func message(kind pb.MessageType, entries ...*pb.Entry) *pb.Message {

@@ -38,7 +38,9 @@
 // # Without a vote
 //
 // A broker that is not configured as a voter, a stranger, and a voter that has been
-// removed follow what is committed: see observe.go. An operator lets them in by
+// removed follow what is committed: see observe.go. Of a cluster that it has followed it
+// stays, also after a restart, and of no other: see foreign.go, which says, too, when a
+// second cluster can come to be beside one that lives. An operator lets them in by
 // [Quorum.ChangeVoters]. Who is let in gets all entries first, as a learner, and its
 // vote once it has them; if a voter of its id is there, with a directory that is lost,
 // that one is removed then.

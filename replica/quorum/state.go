@@ -2,7 +2,6 @@ package quorum
 
 import (
 	"encoding/binary"
-	"errors"
 	"fmt"
 
 	"github.com/cespare/xxhash/v2"
@@ -29,8 +28,9 @@ import (
 //	  id         int32
 //	  directory  16 bytes
 //	  addr       string
-//	joined     1 byte, from version 2: 1 if this voter is none of the founders, but was
-//	           let in later. Version 2 is of such a voter only
+//	standing   1 byte, from version 2: 1 if this voter is none of the founders, but was
+//	           let in later; version 2 is of such a voter only. 2, from version 3: this
+//	           broker is no member. It has promised nothing, and follows no other cluster
 //	lives      int64, from version 3: the count of processes that have promised
 //	           something under this identity. See twin.go
 //
@@ -42,6 +42,9 @@ const (
 	stateName    = "quorum-state"
 	stateMagic   = 0x53515253
 	stateVersion = 3
+
+	standsJoined   = 1
+	standsObserves = 2
 
 	maxVoters = 15
 	maxAddr   = 1 << 10
@@ -63,8 +66,12 @@ type kept struct {
 	Vote      uint64
 	Commit    uint64
 	Joined    bool   // this voter is no founder
+	Observes  bool   // this broker is no member, and has promised nothing
 	Lives     uint64 // the processes that have promised something; 0: they were not counted
 }
+
+// isMember reports whether k is of a member of a cluster.
+func (k kept) isMember() bool { return k.Cluster != (partition.UUID{}) && !k.Observes }
 
 // version is that of the file which holds k: the oldest that can.
 func (k kept) version() uint16 {
@@ -102,7 +109,10 @@ func encodeKept(k kept) []byte {
 	w.Int64(int64(k.Vote))
 	w.Int64(int64(k.Commit))
 	encodeMembers(&w, k.Members)
-	if k.Joined || k.Lives > 0 {
+	switch {
+	case k.Observes:
+		w.Uint8(standsObserves)
+	case k.Joined || k.Lives > 0:
 		w.Bool(k.Joined)
 	}
 	if k.Lives > 0 {
@@ -122,13 +132,14 @@ func decodeKept(b []byte) (kept, error) {
 	k.Commit = uint64(r.Int64())
 	k.Members = decodeMembers(r)
 	if r.Err() == nil && r.Left() > 0 {
-		k.Joined = r.Bool()
+		standing := r.Uint8()
+		k.Joined, k.Observes = standing == standsJoined, standing == standsObserves
 		counted := r.Left() > 0
 		if counted {
 			k.Lives = uint64(r.Int64())
 		}
-		if r.Err() == nil && (counted && k.Lives == 0 || !counted && !k.Joined) {
-			return kept{}, errors.New("the mark of one who joined is empty, or no life is counted")
+		if r.Err() == nil && (standing > standsObserves || counted && k.Lives == 0 || !counted && !k.Joined) {
+			return kept{}, fmt.Errorf("standing %d in life %d", standing, k.Lives)
 		}
 	}
 	if err := r.Done(); err != nil {

@@ -44,11 +44,11 @@ func (s *storage) writeTwin() error {
 // one that is newer.
 func (s *storage) readTwin(cfg Config) error {
 	name := twinName(s.dir)
-	formed := s.kept.Cluster != partition.UUID{}
+	known := s.kept.Cluster != partition.UUID{}
 	twin, err := loadTwin(s.fs, name)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
-	case errors.Is(err, log.ErrCorrupt) && formed:
+	case errors.Is(err, log.ErrCorrupt) && known:
 		cfg.Logger.Warn("second copy of the quorum's state is damaged, and written anew", "file", name, "error", err)
 	case errors.Is(err, log.ErrCorrupt):
 		return &CorruptError{Reason: fmt.Sprintf("%s is damaged, and there is no %s in %s", name, stateName, s.dir), Err: err}
@@ -61,8 +61,11 @@ func (s *storage) readTwin(cfg Config) error {
 	if lacks := s.kept.lacks(twin); lacks != "" {
 		return s.lostError(twin, lacks)
 	}
-	s.life = s.kept.Lives + 1
-	if formed && !s.kept.equal(twin) { // a crash came between, or it is of a release without twins
+	s.life = max(s.kept.Lives, twin.Lives) + 1
+	switch {
+	case !known && twin.Observes: // which cluster it is of need not be forgotten
+		return s.keep(twin)
+	case known && !s.kept.equal(twin): // a crash came between, or it is of a release without twins
 		return s.writeTwin()
 	}
 	return nil
@@ -85,10 +88,14 @@ func (k kept) lacks(twin kept) string {
 	switch {
 	case twin.Cluster == partition.UUID{}:
 		return ""
+	case k.Cluster == partition.UUID{} && twin.Observes:
+		return ""
 	case k.Cluster == partition.UUID{}:
 		return "it is gone"
 	case k.Cluster != twin.Cluster:
-		return fmt.Sprintf("it is of cluster %s", k.Cluster)
+		return fmt.Sprintf("it is of cluster %s, not %s", k.Cluster, twin.Cluster)
+	case k.Observes && !twin.Observes:
+		return "it is of the time before it was let in"
 	case k.Lives < twin.Lives:
 		return fmt.Sprintf("it is of its life %d, and there were %d", k.Lives, twin.Lives)
 	case k.Term < twin.Term:
@@ -103,7 +110,7 @@ func (k kept) lacks(twin kept) string {
 
 // equal reports whether both promise the same.
 func (k kept) equal(other kept) bool {
-	return k.Cluster == other.Cluster && k.Self == other.Self && k.Directory == other.Directory &&
+	return k.Cluster == other.Cluster && k.Self == other.Self && k.Directory == other.Directory && k.Observes == other.Observes &&
 		k.Lives == other.Lives && k.Term == other.Term && k.Vote == other.Vote && k.Commit == other.Commit
 }
 
