@@ -50,6 +50,8 @@
 // When enough entries have been applied the [Applier] is asked for its state, which
 // is kept in a file; then all entries but some for those that lag are dropped. Who
 // lags more, or is new, fetches that file piece by piece. Its format is in snapshot.go.
+// A disk without room for one is no failure: the log stays as long as it is, the voter
+// votes on, and the snapshot is tried again now and then.
 //
 // # Words
 //

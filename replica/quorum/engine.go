@@ -67,6 +67,7 @@ type Engine struct {
 	watchers  []watcher
 	foreign   map[foreigner]bool // of which it was told
 	shipments []shipment
+	notBefore int // the tick before which no snapshot is tried again that there was no room for
 	unserved  int // ticks since a piece of a snapshot was asked for
 	follow    *observer
 	hearsay   news // what this broker knows of the voters without being one

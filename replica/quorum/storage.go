@@ -45,6 +45,7 @@ type storage struct {
 	stale   bool   // the voters have changed since the newest snapshot
 	wanted  bool   // raft waits for one that is not
 	served  served // its index is 0 while nobody asks
+	staged  mark   // of a snapshot that is to be installed; zero: none
 	err     error  // the first failed call; nothing works after it
 }
 
