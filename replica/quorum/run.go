@@ -237,7 +237,7 @@ func (h *shellHost) Wake(after time.Duration) {
 		h.wake.Stop()
 		return
 	}
-	h.wake.Reset(after)
+	h.wake.Reset(max(after, 1)) // one that has run out when it is set is no wait
 }
 
 var _ Host = (*shellHost)(nil)
