@@ -24,6 +24,7 @@ import (
 //   - an old copy of both, as of a whole disk
 //   - a copy of Dir that was made in the life in which the voter promised last, and
 //     lacks entries, but neither term, vote nor as many entries as are told of
+//   - an old copy of the log alone that has as many entries as are told of
 const (
 	twinSuffix = "-state"
 	twinMagic  = 0x5351545A
@@ -41,7 +42,7 @@ func (s *storage) writeTwin() error {
 }
 
 // readTwin refuses a quorum-state that is older than its twin, and brings the twin up to
-// one that is newer.
+// one that is newer. Its name was synced with that of Dir.
 func (s *storage) readTwin(cfg Config) error {
 	name := twinName(s.dir)
 	known := s.kept.Cluster != partition.UUID{}

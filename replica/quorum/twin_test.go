@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"github.com/samsalog/samsa/log"
+	"github.com/samsalog/samsa/log/logtest"
 	"github.com/stretchr/testify/require"
 	pb "go.etcd.io/raft/v3/raftpb"
 )
@@ -190,4 +191,24 @@ func TestPromisesWithoutTheirIdentityAreRefused(t *testing.T) {
 	s, err := openStorage(cfg)
 	require.NoError(t, err)
 	require.NoError(t, s.close())
+}
+
+// A process dies before it has synced the twin's name. The next one sees it, and must not
+// promise anything while the power can take it.
+func TestATwinThatWasNotSyncedIsSyncedBeforeItCounts(t *testing.T) {
+	disk := logtest.NewDisk(log.NewMemFS())
+	s, err := openStorage(storageConfig(disk))
+	require.NoError(t, err)
+	disk.Inject(logtest.Fault{Op: logtest.SyncDir, Name: "data", Err: errDisk})
+	require.ErrorIs(t, s.keep(kept{formation: formationOf3(), Self: 1, Directory: directoryOf(1)}), errDisk)
+	disk.Fail(errDisk)
+	disk.Revive()
+
+	s, err = openStorage(storageConfig(disk))
+	require.NoError(t, err)
+	require.NoError(t, s.close())
+	require.NoError(t, disk.PowerFail(nil))
+	twin, err := loadTwin(disk, twinPath)
+	require.NoError(t, err)
+	require.Equal(t, formationOf3(), twin.formation)
 }
