@@ -52,7 +52,8 @@ type remoteView struct {
 	link   transport.Node
 	logger *slog.Logger
 
-	known atomic.Pointer[known]
+	known   atomic.Pointer[known]
+	silence int // how many were asked since one of the known cluster has answered
 }
 
 // A known is what an image said. Nobody changes it.
@@ -140,6 +141,7 @@ func (v *remoteView) ask(ctx context.Context, addr string, wait time.Duration) e
 	defer cancel()
 	offset, _ := v.Changed()
 	req := partition.MetadataRequest{After: offset, Controller: v.Controller(), MaxWaitMs: int32(wait / time.Millisecond)}
+	v.silence++
 	got, err := v.link.Call(ctx, transport.Addr(addr), encoded(kindMetadata, req.Encode))
 	if err != nil {
 		return err
@@ -159,20 +161,17 @@ func (v *remoteView) ask(ctx context.Context, addr string, wait time.Duration) e
 // controller either, or less than others did.
 var errNoNews = errors.New("no news, and no controller or old ones")
 
-// take replaces what is known by an image that is newer. Controller and voters may have
-// changed without a record, so an image of the same age counts too; and ages of two
-// clusters say nothing: who forgot everything, and began another, is to be believed.
-// It reports whether that was news. One call at a time.
+// take replaces what is known by an image that is newer, and reports whether it was. Brokers
+// that forgot everything, and began another cluster, are to be believed once nobody is left
+// of the known one. One call at a time.
 func (v *remoteView) take(image partition.Image) (news bool, err error) {
 	now := v.known.Load()
-	switch image.Cluster {
-	case now.image.Cluster:
-		same := image.Controller == now.image.Controller && slices.Equal(image.Voters, now.image.Voters)
-		if image.Offset < now.image.Offset || image.Offset == now.image.Offset && same {
-			return false, nil
-		}
-	case partition.UUID{}:
-		return false, nil // it is not in the cluster yet
+	news, err = image.News(now.image)
+	if err == nil {
+		v.silence = 0
+	}
+	if err == nil && !news || err != nil && v.silence < len(v.addrs()) {
+		return false, err
 	}
 	table, err := partition.Restore(image)
 	if err != nil {

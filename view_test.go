@@ -45,3 +45,42 @@ func TestWhoTellsNothingNewIsLeftAlone(t *testing.T) {
 		})
 	}
 }
+
+// An address may be another cluster's by now. As long as anybody of the known one answers,
+// that is not believed; if nobody does, it may have begun anew.
+func TestAnotherClusterIsBelievedWhenNobodyIsLeft(t *testing.T) {
+	net := transport.NewNetwork()
+	images := map[string]partition.Image{}
+	for i, addr := range []string{"a", "b", "c"} {
+		images[addr] = partition.Image{Cluster: partition.UUID{1}, Offset: 5, Controller: 1, Brokers: []partition.Broker{
+			{ID: 1, Addr: "a"}, {ID: 2, Addr: "b"}, {ID: 3, Addr: "c"},
+		}}
+		server, err := net.Join(transport.Addr(addr), func(_ context.Context, _ transport.Addr, f transport.Frame) (transport.Frame, error) {
+			told := images[addr]
+			return encoded(f.Kind, told.Encode), nil
+		})
+		require.NoError(t, err, i)
+		defer server.Close()
+	}
+	client, err := net.Join("", nil)
+	require.NoError(t, err)
+	defer client.Close()
+	v := newRemoteView([]string{"a"}, client, slog.New(slog.DiscardHandler))
+	ask := func(addr string) error { return v.ask(t.Context(), addr, 0) }
+	require.NoError(t, ask("a"))
+	other := images["a"]
+	other.Cluster, other.Offset = partition.UUID{2}, 900
+	images["a"] = other
+	for range 10 { // b and c speak for the known one
+		require.ErrorContains(t, ask("a"), "of cluster 02000000000000000000000000000000, where 01000000000000000000000000000000 is known")
+		require.NoError(t, ask("b"))
+		require.ErrorContains(t, ask("a"), "of cluster")
+		require.NoError(t, ask("c"))
+	}
+	require.Equal(t, partition.UUID{1}, v.known.Load().image.Cluster)
+	images["b"], images["c"] = other, other
+	require.Error(t, ask("b"))
+	require.Error(t, ask("c"))
+	require.NoError(t, ask("a"))
+	require.Equal(t, partition.UUID{2}, v.known.Load().image.Cluster)
+}

@@ -3,6 +3,7 @@ package samsa_test
 import (
 	"context"
 	"fmt"
+	"path/filepath"
 	"slices"
 	"testing"
 	"testing/synctest"
@@ -156,6 +157,45 @@ func TestVoterThatLostItsDisk(t *testing.T) {
 		f.until(3, func(s samsa.QuorumStatus) bool { return s.Leader != leader && s.Leader != 0 })
 		f.closeAll()
 	})
+}
+
+// A voter that has lost what it promised, and not who it is, says so instead of promising
+// anew. With an empty directory it is another voter.
+func TestVoterThatLostItsPromisesAlone(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ctx, cancel := context.WithTimeout(t.Context(), 10*time.Minute)
+		defer cancel()
+		f := newFleet(t, 3)
+		f.open(1, 2, 3)
+		f.ready(ctx, 1, 2, 3)
+		require.NoError(t, f.brokers[3].Close())
+		clusterDir := filepath.Join("data", "__cluster")
+		removeTree(t, f.disks[3], clusterDir)
+		_, err := samsa.Open(ctx, samsa.Config{ID: 3, Addr: addrOf(3), Transport: f.net, Voters: f.voters, FS: f.disks[3], Dir: "data"})
+		require.ErrorIs(t, err, samsa.ErrCorrupt)
+		require.ErrorContains(t, err, clusterDir+" is not what voter 3 in directory ")
+		require.ErrorContains(t, err, "it is gone; put it back whole, or have the broker begin with an empty directory")
+		f.disks[3] = log.NewMemFS()
+		f.open(3)
+		f.ready(ctx, 3)
+		require.Equal(t, quorum.Stranger, f.brokers[3].Quorum().Role)
+		f.closeAll()
+	})
+}
+
+func removeTree(t *testing.T, fsys log.FS, dir string) {
+	t.Helper()
+	names, err := fsys.ReadDir(dir)
+	require.NoError(t, err)
+	for _, name := range names {
+		path := filepath.Join(dir, name)
+		if _, err := fsys.ReadDir(path); err == nil {
+			removeTree(t, fsys, path)
+			continue
+		}
+		require.NoError(t, fsys.Remove(path))
+	}
+	require.NoError(t, fsys.Remove(dir))
 }
 
 // A client without a broker changes the voters too, whoever of them leads.

@@ -148,7 +148,7 @@ func (s *Service) serve(t *term) {
 		if next.IsZero() {
 			timer.Stop()
 		} else {
-			timer.Reset(time.Until(next))
+			timer.Reset(max(time.Until(next), 1)) // one that has run out when it is set is no wait
 		}
 		select {
 		case <-timer.C:

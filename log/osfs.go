@@ -5,7 +5,6 @@ import (
 	"io/fs"
 	"os"
 	"runtime"
-	"syscall"
 )
 
 // OS returns the disk of the operating system. Directories are made for their
@@ -21,7 +20,7 @@ type osFS struct{}
 // enough for [View] and [Verify].
 func (osFS) Open(name string) (File, error) {
 	f, err := openOS(name, os.O_RDWR)
-	if errors.Is(err, fs.ErrPermission) || errors.Is(err, syscall.EROFS) {
+	if errors.Is(err, fs.ErrPermission) || errors.Is(err, errReadOnly) {
 		return openOS(name, os.O_RDONLY)
 	}
 	return f, err

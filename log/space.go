@@ -1,9 +1,9 @@
 package log
 
 import (
+	"errors"
 	"fmt"
 	"sync/atomic"
-	"syscall"
 )
 
 // A Roomer is an [FS] that can tell how much may still be written.
@@ -80,5 +80,12 @@ func (e *FullError) Error() string {
 
 // Is makes errors.Is(err, ErrFull) true.
 func (e *FullError) Is(target error) bool {
-	return target == ErrFull || target == error(syscall.ENOSPC)
+	return target == ErrFull || target == error(errNoSpace)
+}
+
+// NoRoom reports whether err says that there was no room for what was to be written: what
+// was there is whole, and another attempt may succeed. If that came out of a sync, the
+// disk has failed.
+func NoRoom(err error) bool {
+	return (errors.Is(err, errNoSpace) || errors.Is(err, errQuota)) && !errors.Is(err, ErrFailed)
 }

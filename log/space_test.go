@@ -2,12 +2,14 @@ package log_test
 
 import (
 	"errors"
+	"fmt"
 	"syscall"
 	"testing"
 
 	"github.com/stretchr/testify/require"
 
 	"github.com/samsalog/samsa/log"
+	"github.com/samsalog/samsa/log/logtest"
 )
 
 // A roomy disk says how much room it has.
@@ -81,4 +83,25 @@ func TestTheRealDiskTellsItsRoom(t *testing.T) {
 	require.Positive(t, room)
 	_, err = r.Room("/does not exist")
 	require.Error(t, err)
+}
+
+func TestNoRoomIsNoFailure(t *testing.T) {
+	disk := logtest.NewDisk(log.NewMemFS())
+	require.NoError(t, disk.MkdirAll("d"))
+	disk.FailNth(logtest.Sync, 1, syscall.ENOSPC)
+	failed := log.WriteFile(disk, "d/f", 1, 1, nil)
+	disk.Limit(0)
+	for _, tt := range []struct {
+		err  error
+		want bool
+	}{
+		{log.WriteFile(disk, "d/f", 1, 1, nil), true},
+		{&log.FullError{}, true},
+		{fmt.Errorf("write: %w", syscall.EDQUOT), true},
+		{failed, false}, // who knows what a sync has written
+		{syscall.EIO, false},
+		{nil, false},
+	} {
+		require.Equal(t, tt.want, log.NoRoom(tt.err), "%v", tt.err)
+	}
 }

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"fmt"
 	"iter"
+	"slices"
 
 	"github.com/cespare/xxhash/v2"
 	"github.com/samsalog/samsa/transport/wire"
@@ -34,6 +35,23 @@ func (t *Table) Image(cluster UUID, controller BrokerID, voters []BrokerID) Imag
 		Brokers:    t.Brokers(),
 		Topics:     t.Topics(),
 	}
+}
+
+// News reports whether m tells something to who has now, of an earlier answer; before the
+// first that is zero but for an Offset of -1. Controller and voters may change without a
+// record, so that an image of the same age may be news. Who is in no cluster yet has none.
+// An image of another cluster is an error: the ages of the two say nothing.
+func (m *Image) News(now Image) (bool, error) {
+	switch {
+	case m.Cluster == UUID{}:
+		return false, nil
+	case now.Cluster == UUID{}:
+		return true, nil
+	case m.Cluster != now.Cluster:
+		return false, fmt.Errorf("partition: an image of cluster %s, where %s is known", m.Cluster, now.Cluster)
+	}
+	same := m.Controller == now.Controller && slices.Equal(m.Voters, now.Voters)
+	return m.Offset > now.Offset || m.Offset == now.Offset && !same, nil
 }
 
 // Restore returns the table that im is an image of: applying what follows

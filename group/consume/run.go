@@ -13,7 +13,7 @@ func (c *Consumer) run() {
 	if c.member.session == nil {
 		c.running.Go(c.resolve)
 	}
-	timer := time.NewTimer(0)
+	timer := time.NewTimer(time.Hour)
 	defer timer.Stop()
 	for c.ctx.Err() == nil {
 		now := time.Now()
@@ -21,7 +21,7 @@ func (c *Consumer) run() {
 		c.background(now)
 		c.dispatch()
 		next, changed := c.agenda(now)
-		timer.Reset(time.Until(next))
+		timer.Reset(max(time.Until(next), 1)) // one that has run out when it is set is no wait
 		select {
 		case <-timer.C:
 		case <-c.kick:

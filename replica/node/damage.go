@@ -40,13 +40,13 @@ func writeDamage(fsys log.FS, dir string, d *damage) error {
 	return log.WriteFile(fsys, filepath.Join(dir, damageFile), damageMagic, fileVersion, w.Bytes())
 }
 
-// readDamage returns nil if none is known. A file that is damaged itself says so.
+// readDamage returns nil if none is known. A file that cannot be read itself says so.
 func readDamage(fsys log.FS, dir string) (*damage, error) {
 	b, err := log.ReadFile(fsys, filepath.Join(dir, damageFile), damageMagic, fileVersion)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
 		return nil, nil
-	case errors.Is(err, log.ErrCorrupt):
+	case spoils(err):
 		return &damage{err: err, noted: true}, nil
 	case err != nil:
 		return nil, err
@@ -80,6 +80,11 @@ func (n *Node) lookRepaired(f *found) error {
 // loses reports whether an error of a read says that the disk has lost what was there:
 // it is not what was written, or the disk itself says so.
 func loses(err error) bool { return errors.Is(err, log.ErrCorrupt) || errors.Is(err, syscall.EIO) }
+
+// spoils reports whether an error of opening a copy concerns that copy alone. A sync that
+// failed, a disk without room and whatever else may be met in any directory do not; nor
+// do files of a newer release, which nothing is wrong with.
+func spoils(err error) bool { return loses(err) && !errors.Is(err, log.ErrFailed) }
 
 // ail notes that the disk has lost some of what the log holds. The copy then begins
 // anew as soon as that is possible; see anew.go. It overlaps anything.

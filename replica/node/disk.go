@@ -19,7 +19,8 @@ import (
 //	lock         what log.LockDir locks, from Open to Close; on the system's disk alone.
 //	             A line of text on who has it, or nothing. Never removed.
 //	broker       who keeps this directory: version 1, broker id int32, directory id
-//	             16 bytes. Written once, when the directory is made.
+//	             16 bytes. Written once, when the directory is made. As a voter it has
+//	             promised in the quorum's directory, so that neither goes without the other.
 //	lives        how many processes have opened the directory: version 1, uint64. Counted
 //	             before a process registers, so that its registration is known from a late
 //	             one of its predecessor.
@@ -151,7 +152,8 @@ func writeCleanMark(fsys log.FS, dir string, epoch partition.BrokerEpoch) error 
 	return log.WriteFile(fsys, filepath.Join(dir, cleanFile), cleanMagic, fileVersion, w.Bytes())
 }
 
-// openFound opens every partition that the directory holds.
+// openFound opens every partition that the directory holds. One that the disk has lost
+// stays out of service alone.
 func (n *Node) openFound(clean bool) error {
 	names, err := n.cfg.FS.ReadDir(n.cfg.Dir)
 	if err != nil {
@@ -171,7 +173,8 @@ func (n *Node) openFound(clean bool) error {
 			}
 			continue
 		}
-		if owner, listed := n.listed[name]; listed && errors.Is(err, log.ErrCorrupt) {
+		if owner, listed := n.listed[name]; listed && spoils(err) {
+			n.logger.Error("partition has no label that can be read, and stays out of service", "partition", name, "error", err)
 			n.dirs[name] = owner
 			n.found[owner] = found{topic: name, damage: err, suspect: true, dir: dir}
 			continue
@@ -206,7 +209,7 @@ func (n *Node) openCopy(dir string, l label, clean bool) (found, error) {
 	}
 	opened, recovery, err := log.Open(n.cfg.FS, dir, n.logConfig(l.topic))
 	switch {
-	case errors.Is(err, log.ErrCorrupt):
+	case spoils(err):
 		f.damage, f.suspect = err, true
 		n.logger.Error("partition is damaged and stays out of service", "partition", filepath.Base(dir), "error", err)
 	case err != nil:

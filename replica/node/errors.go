@@ -2,7 +2,6 @@ package node
 
 import (
 	"errors"
-	"syscall"
 
 	"github.com/samsalog/samsa/log"
 	"github.com/samsalog/samsa/partition"
@@ -45,11 +44,8 @@ func writeCode(err error) partition.Code {
 	return partition.StorageFailed
 }
 
-// isFull reports whether there was no room for what was to be written. If that came out of
-// a sync, the disk has failed.
-func isFull(err error) bool {
-	return (errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT)) && !errors.Is(err, log.ErrFailed)
-}
+// isFull reports whether there was no room for what was to be written.
+func isFull(err error) bool { return log.NoRoom(err) }
 
 // readCode tells a reader or follower why there are no records.
 func readCode(err error) partition.Code {

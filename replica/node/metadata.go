@@ -321,7 +321,7 @@ func (n *Node) Changed() (log.Offset, <-chan struct{}) {
 // the asker, or the wait is over. Who has newer metadata than this broker may know
 // better who the controller is, too.
 func (n *Node) HandleMetadata(ctx context.Context, req partition.MetadataRequest) partition.Image {
-	timer := time.NewTimer(time.Duration(req.MaxWaitMs) * time.Millisecond)
+	timer := time.NewTimer(max(time.Duration(req.MaxWaitMs)*time.Millisecond, 1))
 	defer timer.Stop()
 	for {
 		offset, changed := n.Changed()

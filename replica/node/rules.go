@@ -104,6 +104,9 @@ func ReadWhole(fsys log.FS, dir string) (bool, error) { return readWhole(fsys, d
 // Loses reports whether an error of a read says that the disk has lost what was there.
 func Loses(err error) bool { return loses(err) }
 
+// Spoils reports whether an error of opening a copy concerns that copy alone.
+func Spoils(err error) bool { return spoils(err) }
+
 // WriteCode tells a producer what became of a batch that a log did not take. But for
 // StorageFailed, certainly nothing was written, and the log may be used further.
 func WriteCode(err error) partition.Code { return writeCode(err) }

@@ -114,11 +114,19 @@ func (f *former) lost(id partition.BrokerID) step {
 	return step{Problem: f.missing()}
 }
 
+// exists takes the word of anybody that there is a cluster, which this voter may be
+// part of all the same.
+func (f *former) exists(cluster partition.UUID) step {
+	if !f.isFormed() && !f.isStranger() {
+		f.strange = cluster
+	}
+	return step{Problem: f.missing()}
+}
+
 // join takes what another has kept, if this voter is part of it.
 func (f *former) join(formed formation) step {
 	if !formed.holds(f.self.ID, f.self.Directory) {
-		f.strange = formed.Cluster
-		return step{Problem: f.missing()}
+		return f.exists(formed.Cluster)
 	}
 	f.formed, f.strange = formed, partition.UUID{}
 	return step{Keep: true, Ask: true} // who founded it waits to hear of a majority

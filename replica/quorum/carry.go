@@ -2,6 +2,7 @@ package quorum
 
 import (
 	"errors"
+	"fmt"
 
 	"github.com/samsalog/samsa/log"
 	"github.com/samsalog/samsa/partition"
@@ -208,24 +209,38 @@ func (e *Engine) changeNoted() {
 }
 
 // maySnapshot takes a snapshot when enough has been applied since the last one, or a
-// member waits for one that knows it.
+// member waits for one that knows it. For want of room it is put off, and the log stays
+// as long as it is.
 func (e *Engine) maySnapshot() error {
-	if e.since < e.cfg.SnapshotBytes && !e.disk.wanted || e.shown > e.applied {
+	wanted := e.disk.wanted && e.tickNo >= e.notBefore
+	if e.since < e.cfg.SnapshotBytes && !wanted || e.shown > e.applied {
 		return nil
 	}
 	e.since = 0
 	state, err := e.host.Snapshot()
-	if err != nil || len(state) > maxSnapshot-1<<16 {
-		e.cfg.Logger.Warn("no snapshot of the metadata", "index", e.applied, "bytes", len(state), "error", err)
-		return nil
+	if err == nil && len(state) > maxSnapshot-1<<16 {
+		err = fmt.Errorf("%d bytes are too many", len(state))
 	}
-	snap := snapshot{mark: mark{e.applied, e.termOf}, cluster: e.status.Cluster, roster: e.roster, state: state}
-	if err := e.disk.saveSnapshot(snap, uint64(e.cfg.KeepEntries)); err != nil {
-		return err
+	if err == nil {
+		snap := snapshot{mark: mark{e.applied, e.termOf}, cluster: e.status.Cluster, roster: e.roster, state: state}
+		err = e.disk.saveSnapshot(snap, uint64(e.cfg.KeepEntries))
 	}
-	e.cfg.Logger.Info("snapshot taken", "index", snap.index, "bytes", len(state), "from", e.disk.base.index+1)
+	if err != nil {
+		e.since = e.cfg.SnapshotBytes - max(e.cfg.SnapshotBytes/retryPart, 1)
+		e.notBefore = e.tickNo + retryTicks
+		e.cfg.Logger.Warn("no snapshot of the metadata; the log stays as it is", "index", e.applied, "error", err)
+		return e.disk.err
+	}
+	e.cfg.Logger.Info("snapshot taken", "index", e.applied, "bytes", len(state), "from", e.disk.base.index+1)
 	return nil
 }
+
+// How often a snapshot is tried again that came to nothing: each time that this part of
+// SnapshotBytes has been applied, or so many ticks have passed while a member waits.
+const (
+	retryPart  = 16
+	retryTicks = 50
+)
 
 // settle decides proposals by a committed entry. Behind an entry of a later term
 // no entry of an earlier one can follow, so those that wait with an earlier term

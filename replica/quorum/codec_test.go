@@ -35,6 +35,27 @@ func TestStateGolden(t *testing.T) {
 	back, err := decodeKept(encodeKept(k))
 	require.NoError(t, err)
 	require.Equal(t, k, back)
+	require.EqualValues(t, 1, k.version())
+
+	for _, later := range []struct {
+		joined  bool
+		outside bool
+		lives   uint64
+		version uint16
+		tail    string
+	}{
+		{true, false, 0, 2, "01"},
+		{false, false, 3, 3, "00" + "0000000000000003"},
+		{true, false, 3, 3, "01" + "0000000000000003"},
+		{false, true, 3, 3, "02" + "0000000000000003"},
+	} {
+		k.Joined, k.Observes, k.Lives = later.joined, later.outside, later.lives
+		require.Equal(t, want+later.tail, hex.EncodeToString(encodeKept(k)))
+		require.Equal(t, later.version, k.version())
+		back, err := decodeKept(encodeKept(k))
+		require.NoError(t, err)
+		require.Equal(t, k, back)
+	}
 }
 
 // The name of a voter goes into kept votes: it must never change.
@@ -74,7 +95,15 @@ func TestDecodeKeptRefuses(t *testing.T) {
 		})
 	}
 	_, err := decodeKept(append(encodeKept(good()), 0))
+	require.Error(t, err, "neither joined nor counted")
+	_, err = decodeKept(append(encodeKept(good()), make([]byte, 9)...))
+	require.Error(t, err, "no life")
+	k := good()
+	k.Lives = 1
+	_, err = decodeKept(append(encodeKept(k), 0))
 	require.Error(t, err, "bytes left over")
+	_, err = decodeKept(append(encodeKept(good()), 3, 0, 0, 0, 0, 0, 0, 0, 1))
+	require.Error(t, err, "a standing of a newer release")
 }
 
 func message(kind pb.MessageType, entries ...*pb.Entry) *pb.Message {

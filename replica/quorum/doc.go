@@ -31,12 +31,16 @@
 // they answer; once a majority has, it campaigns. From then on the kept list
 // counts and not the configuration. A voter's identity is its broker id together
 // with the id of its directory, so that a voter whose disk was lost cannot vote a
-// second time under its old name: it is a stranger, and says so in [Status].
+// second time under its old name: it is a stranger, and says so in [Status]. One whose
+// promises alone are lost, or old ones again, and whose identity is not, is refused by
+// [Open]: see twin.go, which says, too, what nobody can tell.
 //
 // # Without a vote
 //
 // A broker that is not configured as a voter, a stranger, and a voter that has been
-// removed follow what is committed: see observe.go. An operator lets them in by
+// removed follow what is committed: see observe.go. Of a cluster that it has followed it
+// stays, also after a restart, and of no other: see foreign.go, which says, too, when a
+// second cluster can come to be beside one that lives. An operator lets them in by
 // [Quorum.ChangeVoters]. Who is let in gets all entries first, as a learner, and its
 // vote once it has them; if a voter of its id is there, with a directory that is lost,
 // that one is removed then.
@@ -46,6 +50,8 @@
 // When enough entries have been applied the [Applier] is asked for its state, which
 // is kept in a file; then all entries but some for those that lag are dropped. Who
 // lags more, or is new, fetches that file piece by piece. Its format is in snapshot.go.
+// A disk without room for one is no failure: the log stays as long as it is, the voter
+// votes on, and the snapshot is tried again now and then.
 //
 // # Words
 //

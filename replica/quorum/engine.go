@@ -65,7 +65,9 @@ type Engine struct {
 
 	strangers []stranger
 	watchers  []watcher
+	foreign   map[foreigner]bool // of which it was told
 	shipments []shipment
+	notBefore int // the tick before which no snapshot is tried again that there was no room for
 	unserved  int // ticks since a piece of a snapshot was asked for
 	follow    *observer
 	hearsay   news // what this broker knows of the voters without being one
@@ -99,11 +101,11 @@ func OpenEngine(cfg Config, host Host) (*Engine, error) {
 		return nil, err
 	}
 	return &Engine{
-		cfg:    cfg,
-		host:   host,
-		me:     raftID(cfg.Self, cfg.Directory),
-		disk:   disk,
-		known:  make(map[uint64]Member),
+		cfg:   cfg,
+		host:  host,
+		me:    raftID(cfg.Self, cfg.Directory),
+		disk:  disk,
+		known: make(map[uint64]Member), foreign: make(map[foreigner]bool),
 		status: Status{Self: cfg.Self, Voters: cfg.Voters, Term: log.NoEpoch},
 	}, nil
 }
@@ -114,7 +116,12 @@ func OpenEngine(cfg Config, host Host) (*Engine, error) {
 func (e *Engine) Begin() {
 	var fresh partition.UUID
 	rand.Read(fresh[:]) // never fails
-	e.form = newFormer(e.self(), e.cfg.Voters, fresh, e.disk.kept.formation)
+	known := e.disk.kept
+	if known.isMember() {
+		e.form = newFormer(e.self(), e.cfg.Voters, fresh, known.formation)
+	} else {
+		e.form = newFormer(e.self(), e.cfg.Voters, fresh, formation{})
+	}
 	switch {
 	case e.form.isFormed():
 		if snap := e.disk.snap; snap.index > 0 {
@@ -122,6 +129,11 @@ func (e *Engine) Begin() {
 			e.disk.snap.state = nil
 		}
 		e.join()
+	case known.Observes && e.isConfigured():
+		e.take(e.form.exists(known.Cluster))
+	case known.Observes:
+		e.status.Role, e.status.Cluster = Observer, known.Cluster
+		e.observe()
 	case e.isConfigured():
 		e.wait = firstRetry
 		e.host.Wake(e.wait)
@@ -146,6 +158,7 @@ func (e *Engine) Tick() {
 	e.watchShipments()
 	e.forgetWatchers()
 	e.noteStrangers()
+	e.tellOutsiders()
 	e.miss()
 	e.tend()
 }
@@ -193,7 +206,7 @@ func (e *Engine) Step(msg []byte) (answer []byte, err error) {
 			return nil, err
 		}
 		if p.cluster != e.status.Cluster || !e.status.formed() || p.to != e.me {
-			return encodeReceipt(refused), nil
+			return e.refuse(p.from, p.cluster, p.to == e.me), e.err
 		}
 		e.receive(p)
 		return encodeReceipt(taken), e.err
@@ -212,6 +225,7 @@ func (e *Engine) Step(msg []byte) (answer []byte, err error) {
 // greeted takes a peer's hello, and returns this voter's. What that says is durable.
 func (e *Engine) greeted(h hello) ([]byte, error) {
 	if e.err == nil {
+		e.noteForeign(h)
 		e.meet(h)
 		if e.isConfigured() {
 			e.take(e.form.heard(h, 0))
@@ -251,12 +265,14 @@ func (e *Engine) Answered(m Message, answer []byte, err error) {
 	case kindHello:
 		h, ok := readHello(answer, err)
 		if ok && h.ID == m.To {
+			e.noteForeign(h)
 			e.take(e.form.heard(h, m.round))
 		} else {
 			e.take(e.form.lost(m.To))
 		}
 	case kindPost:
 		if err != nil || !wasTaken(answer) {
+			e.heardInstead(answer, err)
 			e.unreachable(m)
 		}
 	case kindChunk:

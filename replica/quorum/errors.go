@@ -36,7 +36,7 @@ var (
 )
 
 // A CorruptError says why a voter's files cannot be trusted. It matches
-// [ErrCorrupt]. Such a voter must not vote, or it could take back a promise; it
+// [ErrCorrupt] and [log.ErrCorrupt]. Such a voter must not vote, or it could take back a promise; it
 // may come back only under another directory id, which makes it a new voter.
 type CorruptError struct {
 	Reason string
@@ -50,8 +50,10 @@ func (e *CorruptError) Error() string {
 	return "quorum: corrupt: " + e.Reason
 }
 
-// Is makes errors.Is(err, ErrCorrupt) true.
-func (e *CorruptError) Is(target error) bool { return target == ErrCorrupt }
+// Is makes errors.Is true of ErrCorrupt and of log.ErrCorrupt.
+func (e *CorruptError) Is(target error) bool {
+	return target == ErrCorrupt || target == log.ErrCorrupt
+}
 
 func (e *CorruptError) Unwrap() error { return e.Err }
 
@@ -73,7 +75,8 @@ func (e *unknownError) Unwrap() error        { return e.cause }
 
 // identityError says whose files were found. It matches [ErrIdentity].
 func identityError(dir string, id partition.BrokerID, directory partition.UUID) error {
-	return fmt.Errorf("%w: %s was written by voter %d in directory %s", ErrIdentity, dir, id, directory)
+	return fmt.Errorf("%w: %s was written by voter %d in directory %s: put that directory's id back, or remove %s, "+
+		"and the broker is a new voter, which is to be let in", ErrIdentity, dir, id, directory, dir)
 }
 
 // unknownEntry reports an entry of a kind that this release does not know.

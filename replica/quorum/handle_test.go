@@ -37,6 +37,11 @@ func TestHandleTakesOnlyWhatIsMeantForIt(t *testing.T) {
 			answer, err := q.Handle(t.Context(), post)
 			require.NoError(t, err, name)
 			require.False(t, wasTaken(answer), name)
+			h, told := readHello(answer, nil)
+			require.Equal(t, name == "another cluster", told, name)
+			if told {
+				require.Equal(t, cluster, h.Cluster, "the sender learns whom it met")
+			}
 		}
 		answer, err := q.Handle(t.Context(), heartbeat(t, cluster, one+1, me, 0))
 		require.NoError(t, err)

@@ -43,8 +43,8 @@ func (e *Engine) take(s step) {
 // being a member says so: nobody may found another beside it.
 func (e *Engine) greeting() hello {
 	h := e.form.greeting()
-	if !e.form.isFormed() && e.hearsay.Cluster != (partition.UUID{}) {
-		h.formation = e.hearsay.formation
+	if !e.form.isFormed() {
+		h.formation = e.disk.kept.formation
 	}
 	return h
 }
@@ -60,7 +60,7 @@ func (e *Engine) greetAll() {
 
 // join starts the machine, now that it is known who the founders are.
 func (e *Engine) join() {
-	e.follow = nil
+	e.follow, e.pulling = nil, nil
 	e.roster = e.disk.roster()
 	e.noteRoster()
 	e.status.Cluster, e.status.Term = e.form.formed.Cluster, log.Epoch(e.disk.kept.Term)

@@ -103,6 +103,7 @@ type room struct {
 
 	mu      sync.Mutex
 	applied []string // since the start; an empty entry is "-"
+	senders int      // as of the newest entry
 }
 
 func newMachineRoom(t *testing.T, n int) *machineRoom {
@@ -140,6 +141,7 @@ func (m *machineRoom) startOne(r *room) {
 			text = string(data)
 		}
 		r.applied = append(r.applied, text)
+		r.senders = len(r.q.host.senders) // this is the goroutine that they belong to
 	}))
 	require.NoError(m.t, err)
 	ctx, cancel := context.WithCancel(context.Background())

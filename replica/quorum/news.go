@@ -161,8 +161,10 @@ func (e *Engine) serveFetch(body []byte) ([]byte, error) {
 		return nil, err
 	}
 	switch {
-	case e.err != nil || f.cluster != e.status.Cluster && f.cluster != (partition.UUID{}):
-		return encodeReceipt(refused), e.err
+	case e.err != nil:
+		return nil, e.err
+	case f.cluster != e.status.Cluster && f.cluster != (partition.UUID{}):
+		return e.refuse(f.self, f.cluster, false), e.err
 	case e.isOutsider():
 		if len(e.hearsay.roster.voters) == 0 {
 			return encodeReceipt(refused), nil
@@ -267,6 +269,7 @@ func (e *Engine) newsTold(m Message, answer []byte, err error) {
 	}
 	h, err := readAnswer(kindHave, answer, err, decodeHave)
 	if err != nil || h.cluster != e.status.Cluster {
+		e.heardInstead(answer, nil)
 		e.watchers = append(e.watchers[:at], e.watchers[at+1:]...)
 		return
 	}

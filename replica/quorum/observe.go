@@ -8,8 +8,8 @@ import (
 )
 
 // A broker that is no voter follows what is committed: it fetches from one of the
-// voters, which then sends it the news as they come. It keeps nothing: after a restart
-// it begins with the snapshot of whoever it asks first. Because only what is committed
+// voters, which then sends it the news as they come. It keeps nothing but
+// which cluster that is: after a restart it begins with the snapshot of whoever it asks first. Because only what is committed
 // is served, nothing that it has been told is ever taken back; a source that lags, or
 // is cut off, is only late, and another is asked when it says nothing.
 
@@ -118,7 +118,13 @@ func (e *Engine) gotNews(m Message, answer []byte, err error) {
 		return // another is asked now
 	}
 	n, err := readAnswer(kindNews, answer, err, decodeNews)
-	if err != nil || e.status.formed() && n.Cluster != e.status.Cluster {
+	if err != nil {
+		e.heardInstead(answer, nil)
+		e.nextSource()
+		return
+	}
+	if e.status.formed() && n.Cluster != e.status.Cluster {
+		e.warnForeign(m.To, n.Cluster)
 		e.nextSource()
 		return
 	}
@@ -145,7 +151,7 @@ func (e *Engine) hearNews(body []byte) ([]byte, error) {
 		return nil, err
 	}
 	if e.err != nil || e.follow == nil || n.hearsay || n.Cluster != e.status.Cluster {
-		return encodeReceipt(refused), e.err // the sender need not go on
+		return e.refuse(Member{ID: n.leader.ID, Addr: n.leader.Addr}, n.Cluster, false), e.err // the sender need not go on
 	}
 	e.learn(n, e.follow.source())
 	return encodeHave(have{e.status.Cluster, e.shown}), e.err
@@ -160,6 +166,9 @@ func (o *observer) source() Member {
 
 // learn takes what a voter says of the quorum, and the entries.
 func (e *Engine) learn(n news, from Member) {
+	if !e.keepCluster(n.formation) {
+		return
+	}
 	e.follow.heard = n.leader.ID != partition.NoBroker // else it may be cut off: another is asked next
 	for i, entry := range n.entries {
 		index := n.first + uint64(i)
@@ -194,8 +203,11 @@ func (e *Engine) noteNews(n news) {
 	s.Leader, s.LeaderAddr = n.leader.ID, n.leader.Addr
 	s.Commit, s.Applied = log.Offset(n.commit), log.Offset(e.shown)
 	s.Voters, s.Learners = votersByID(n.roster.voters), votersByID(n.roster.learners)
-	if s.Role == Observer {
+	switch {
+	case s.Role == Observer:
 		s.Problem = ""
+	case e.node == nil:
+		s.Problem = e.form.missing()
 	}
 }
 
@@ -217,7 +229,6 @@ func (e *Engine) enter(formed formation) {
 		return
 	}
 	e.cfg.Logger.Info("broker was let in to the quorum", "cluster", formed.Cluster.String())
-	e.follow, e.pulling = nil, nil
 	e.form.formed, e.form.strange = formed, partition.UUID{}
 	e.join()
 }

@@ -18,6 +18,9 @@ func openStorage(cfg Config) (*storage, error) {
 	if err := s.readState(cfg); err != nil {
 		return nil, err
 	}
+	if err := s.readTwin(cfg); err != nil {
+		return nil, err
+	}
 	if err := s.readSnapshot(); err != nil {
 		return nil, err
 	}
@@ -63,7 +66,7 @@ func (s *storage) readState(cfg Config) error {
 	if k.Self != cfg.Self || k.Directory != cfg.Directory {
 		return identityError(s.dir, k.Self, k.Directory)
 	}
-	if !k.holds(k.Self, k.Directory) && !k.Joined {
+	if !k.holds(k.Self, k.Directory) && !k.Joined && !k.Observes {
 		return &CorruptError{Reason: stateName + " lists voters without this one"}
 	}
 	// A process that died while it wrote may have left a name that only it and this one
@@ -79,11 +82,11 @@ func (s *storage) readState(cfg Config) error {
 // check compares the log with the state and the snapshot. It makes a new log begin
 // at 1, and one that a snapshot was about to replace where that ends.
 func (s *storage) check() error {
-	formed := s.kept.Cluster != [16]byte{}
+	member := s.kept.isMember()
 	snap := s.snap.mark
 	var begin uint64
 	switch at, has := s.log.EpochAt(log.Offset(snap.index)); {
-	case formed && s.log.End() == 0:
+	case member && s.log.End() == 0:
 		return &CorruptError{Reason: "there is a " + stateName + ", but no log"} // that one was begun before
 	case snap.index == 0 && s.log.End() == 0:
 		begin = firstOf
@@ -96,8 +99,8 @@ func (s *storage) check() error {
 			return fmt.Errorf("quorum: begin log: %w", err)
 		}
 	}
-	if !formed && s.log.End() > firstOf {
-		return &CorruptError{Reason: "there are entries, but no " + stateName}
+	if !member && s.log.End() > firstOf {
+		return &CorruptError{Reason: "there are entries, but no " + stateName + " of a member"}
 	}
 	if err := s.findBase(); err != nil {
 		return err

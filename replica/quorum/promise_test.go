@@ -137,9 +137,30 @@ func (w *witness) check(fs log.FS, at string) {
 	require.NoError(w.t, s.close())
 }
 
+// checkLost removes the voter's directory: its identity votes again only if it has
+// promised nothing, which is so before the cluster was formed. Another one may always.
+func (w *witness) checkLost(fs log.FS, at string) {
+	removeTree(w.t, fs, "quorum")
+	cfg := storageConfig(fs)
+	cfg.Self, cfg.Directory, cfg.Dir = 2, directoryOf(2), "quorum"
+	s, err := openStorage(cfg)
+	if err == nil {
+		require.Empty(w.t, w.promises, at)
+		require.NoError(w.t, s.close())
+	} else {
+		require.ErrorIs(w.t, err, ErrCorrupt, at)
+		require.ErrorContains(w.t, err, "it is gone", at)
+	}
+	cfg.Directory = directoryOf(9)
+	s, err = openStorage(cfg)
+	require.NoError(w.t, err, at)
+	require.NoError(w.t, s.close())
+}
+
 // Power fails at every call that changes the disk, and takes all that was not synced,
 // or any part of it. Whatever the voter had answered by then holds afterwards: votes,
-// terms, entries. And no entry is there of a term that it does not know of.
+// terms, entries. And no entry is there of a term that it does not know of. If its
+// directory is lost besides, it does not promise anything else under its name.
 func TestWhatWasPromisedIsKept(t *testing.T) {
 	for at := 1; ; at++ {
 		ended := false
@@ -163,7 +184,10 @@ func TestWhatWasPromisedIsKept(t *testing.T) {
 				require.ErrorIs(t, err, logtest.ErrCrashed)
 			}
 			require.NoError(t, disk.PowerFail(rng))
+			lost, err := disk.Clone(".", log.NewMemFS())
+			require.NoError(t, err)
 			w.check(disk, fmt.Sprintf("call %d variant %d", at, variant))
+			w.checkLost(lost, fmt.Sprintf("call %d variant %d", at, variant))
 		}
 		if ended {
 			require.Greater(t, at, 50)

@@ -306,7 +306,13 @@ func (q *Quorum) Handle(ctx context.Context, msg []byte) ([]byte, error) {
 	}
 	switch kind {
 	case kindPost:
-		return q.handleRaft(ctx, body)
+		post, err := decodePost(body)
+		if err != nil {
+			return nil, err
+		}
+		if s := q.Status(); s.Cluster == post.cluster && s.formed() && post.to == q.me {
+			return q.handleRaft(ctx, post)
+		}
 	case kindOrder:
 		return q.handleOrder(ctx, body)
 	}
@@ -339,14 +345,8 @@ func (q *Quorum) over() bool {
 	}
 }
 
-func (q *Quorum) handleRaft(ctx context.Context, body []byte) ([]byte, error) {
-	post, err := decodePost(body)
-	if err != nil {
-		return nil, err
-	}
-	if s := q.Status(); s.Cluster != post.cluster || !s.formed() || post.to != q.me {
-		return encodeReceipt(refused), nil
-	}
+// handleRaft leaves messages of raft to this voter with Run.
+func (q *Quorum) handleRaft(ctx context.Context, post post) ([]byte, error) {
 	if q.over() {
 		return nil, ErrClosed // though the inbox may have room
 	}

@@ -3,6 +3,7 @@ package quorum
 import (
 	"context"
 	"errors"
+	"slices"
 	"sync"
 	"time"
 
@@ -32,6 +33,7 @@ type runner struct {
 	ctx     context.Context
 	engine  *Engine
 	senders []*sender
+	swept   time.Time      // when those of no use any more were ended
 	running sync.WaitGroup // the senders
 	reports chan report
 	ticker  *time.Ticker // stopped while time has no meaning
@@ -74,6 +76,7 @@ func (q *Quorum) Run(ctx context.Context) error {
 // turn waits for something to happen, and hands it to the engine with all that has
 // come with it, so that one sync serves all of it.
 func (r *runner) turn() {
+	defer r.sweep()
 	select {
 	case <-r.ctx.Done():
 		return
@@ -189,15 +192,31 @@ func (r *runner) end(err error) {
 func (r *runner) send(m Message) bool {
 	// What is large must not stand in the way of a heartbeat.
 	bulk := m.kind != kindPost && m.kind != kindHello
-	for _, s := range r.senders {
-		if s.id == m.To && s.addr == m.Addr && s.bulk == bulk {
-			return s.send(m)
-		}
+	at := slices.IndexFunc(r.senders, func(s *sender) bool { return s.id == m.To && s.addr == m.Addr && s.bulk == bulk })
+	if at < 0 {
+		at = len(r.senders)
+		s := newSender(m.To, m.Addr, bulk)
+		r.senders = append(r.senders, s)
+		r.running.Go(func() { r.q.deliver(r.ctx, s, r.reports) })
 	}
-	s := newSender(m.To, m.Addr, bulk)
-	r.senders = append(r.senders, s)
-	r.running.Go(func() { r.q.deliver(r.ctx, s, r.reports) })
-	return s.send(m)
+	r.senders[at].used = time.Now()
+	return r.senders[at].send(m)
+}
+
+// sweep ends the senders that are of no use any more.
+func (r *runner) sweep() {
+	now := time.Now()
+	if now.Sub(r.swept) < idleSender/4 {
+		return
+	}
+	r.swept = now
+	r.senders = slices.DeleteFunc(r.senders, func(s *sender) bool {
+		if s.idle(now) {
+			close(s.quit)
+			return true
+		}
+		return false
+	})
 }
 
 // A shellHost is the host of a quorum's engine. Its runner is set when Run begins:
@@ -218,7 +237,7 @@ func (h *shellHost) Wake(after time.Duration) {
 		h.wake.Stop()
 		return
 	}
-	h.wake.Reset(after)
+	h.wake.Reset(max(after, 1)) // one that has run out when it is set is no wait
 }
 
 var _ Host = (*shellHost)(nil)

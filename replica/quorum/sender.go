@@ -21,7 +21,14 @@ type sender struct {
 	queue chan Message // posts, or all that is neither post nor hello
 	ask   chan struct{}
 	hello atomic.Pointer[Message] // the newest; older ones need not be said any more
+	quit  chan struct{}           // closed when nothing will be left with it any more
+
+	used time.Time // when a message was; of Run
 }
+
+// idleSender is for how long a sender waits for a message: its peer may have moved, or be
+// gone for good.
+const idleSender = time.Minute
 
 // A report is what a sender tells Run: what became of a message.
 type report struct {
@@ -31,7 +38,7 @@ type report struct {
 }
 
 func newSender(id partition.BrokerID, addr string, bulk bool) *sender {
-	return &sender{id: id, addr: addr, bulk: bulk, queue: make(chan Message, queueLength), ask: make(chan struct{}, 1)}
+	return &sender{id: id, addr: addr, bulk: bulk, queue: make(chan Message, queueLength), ask: make(chan struct{}, 1), quit: make(chan struct{})}
 }
 
 // send leaves a message; false means that the queue is full.
@@ -52,7 +59,12 @@ func (s *sender) send(m Message) bool {
 	}
 }
 
-// deliver runs a sender until ctx ends.
+// idle reports whether a sender is of no use any more.
+func (s *sender) idle(now time.Time) bool {
+	return now.Sub(s.used) > idleSender && len(s.queue) == 0 && len(s.ask) == 0
+}
+
+// deliver runs a sender until it is to quit, or ctx ends.
 func (q *Quorum) deliver(ctx context.Context, s *sender, reports chan<- report) {
 	tell := func(r report) {
 		select {
@@ -70,6 +82,8 @@ func (q *Quorum) deliver(ctx context.Context, s *sender, reports chan<- report) 
 		}
 		select {
 		case <-ctx.Done():
+			return
+		case <-s.quit:
 			return
 		case <-s.ask:
 			m := *s.hello.Load()

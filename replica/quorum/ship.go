@@ -185,6 +185,9 @@ func (e *Engine) pullSnapshot(p pull) {
 		now.msg = p.msg // the newest of its kind
 		return
 	}
+	if p.msg != nil && e.tickNo < e.notBefore {
+		return // there was no room; the leader announces it again when it has heard nothing
+	}
 	e.pulling = &p
 	e.askPiece()
 }
@@ -232,11 +235,22 @@ func (e *Engine) gotPiece(m Message, answer []byte, err error) {
 		e.dropPull()
 		return
 	}
-	e.pulling = nil
 	if p.msg == nil {
+		e.pulling = nil
 		e.observed(snap)
 		return
 	}
+	if err := e.disk.stage(snap); err != nil {
+		if e.disk.err != nil {
+			e.fail(e.disk.err)
+			return
+		}
+		e.notBefore = e.tickNo + retryTicks
+		e.cfg.Logger.Warn("no room for the snapshot of the metadata from another", "from", p.from.ID, "index", p.index, "error", err)
+		e.dropPull()
+		return
+	}
+	e.pulling = nil
 	p.msg.Snapshot = snap.metadata() // the voters as the snapshot itself has them
 	e.arrived = snap
 	e.fail(e.node.step(p.msg))
@@ -251,7 +265,8 @@ func (e *Engine) takeArrived(announced *pb.Snapshot) (*snapshot, error) {
 	snap, meta := e.arrived, announced.GetMetadata()
 	e.arrived = snapshot{}
 	if meta.GetIndex() == 0 {
-		return nil, nil
+		_ = e.disk.unstage() // the next start would
+		return nil, e.disk.err
 	}
 	if snap.mark != (mark{meta.GetIndex(), meta.GetTerm()}) {
 		return nil, errNotArrived

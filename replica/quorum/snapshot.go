@@ -33,10 +33,16 @@ import (
 // It is durable before any entry that it stands for is dropped. So a log that
 // begins above 1 without a snapshot of what came before, or a snapshot that cannot be
 // read, is damage. Of two snapshots the older is to be removed.
+//
+// One that another member has sent lies under its name with ".new" behind it until
+// it is to take the place of the entries: whether there is room for it is known before
+// raft goes on from it. Such a file that is found at a start is removed.
 const (
 	snapMagic   = 0x5351534E
 	snapVersion = 1
 	snapSuffix  = ".snap"
+	newSuffix   = ".new"
+	tempSuffix  = ".tmp" // of what log.WriteFile has not finished
 
 	maxSnapshot = 1<<30 - 1<<16 // bytes of a payload
 )
@@ -93,7 +99,8 @@ func (s *storage) readSnapshot() error {
 	var gone []string
 	for _, name := range names { // rising
 		switch {
-		case strings.HasSuffix(name, snapSuffix+".tmp"):
+		case strings.HasSuffix(strings.TrimSuffix(name, tempSuffix), snapSuffix+newSuffix),
+			strings.HasSuffix(name, snapSuffix+tempSuffix):
 			gone = append(gone, name)
 		case strings.HasSuffix(name, snapSuffix):
 			if newest != "" {
@@ -139,13 +146,14 @@ func (s *storage) loadSnapshot(name string) error {
 }
 
 // saveSnapshot makes durable what stands for all entries up to snap's, which this
-// voter has, and forgets those that nobody needs: all but keep of them.
+// voter has, and forgets those that nobody needs: all but keep of them. If there was no
+// room, see [log.NoRoom], nothing is lost, and it may be tried again.
 func (s *storage) saveSnapshot(snap snapshot, keep uint64) error {
 	if s.err != nil {
 		return s.err
 	}
 	if err := s.writeSnapshot(snap); err != nil {
-		return err
+		return s.failUnlessFull(err)
 	}
 	// The entry at base is of no use but for its term.
 	base := min(snap.index, s.last()-min(keep, s.last()))
@@ -156,8 +164,13 @@ func (s *storage) saveSnapshot(snap snapshot, keep uint64) error {
 	if err != nil {
 		return s.fail(fmt.Errorf("quorum: term of entry %d: %w", base, err))
 	}
-	if err := s.log.DeleteBefore(log.Offset(base)); err != nil {
-		return s.fail(fmt.Errorf("quorum: shorten log: %w", err))
+	start := s.log.Start()
+	left := s.log.DeleteBefore(log.Offset(base))
+	if left != nil {
+		left = s.failUnlessFull(fmt.Errorf("quorum: shorten log: %w", left))
+		if s.err != nil || s.log.Start() == start {
+			return left
+		}
 	}
 	if s.log.Start() != log.Offset(base) {
 		// Each entry is a batch of its own: one that covers another is not what was written.
@@ -167,8 +180,45 @@ func (s *storage) saveSnapshot(snap snapshot, keep uint64) error {
 	for len(s.terms) > 1 && s.terms[1].first <= base {
 		s.terms = s.terms[1:]
 	}
+	return left
+}
+
+// failUnlessFull is fail of what may be tried again if there was no room for it.
+func (s *storage) failUnlessFull(err error) error {
+	if log.NoRoom(err) {
+		return err
+	}
+	return s.fail(err)
+}
+
+// stage writes a snapshot that is going to take the place of all entries. If there is no
+// room it may be tried again.
+func (s *storage) stage(snap snapshot) error {
+	if err := errors.Join(s.err, s.unstage()); err != nil {
+		return err
+	}
+	s.staged = snap.mark
+	err := log.WriteFile(s.fs, s.stagedName(), snapMagic, snapVersion, encodeSnapshot(snap))
+	if err != nil {
+		return errors.Join(s.failUnlessFull(fmt.Errorf("quorum: write %s: %w", snap.fileName(), err)), s.unstage())
+	}
 	return nil
 }
+
+// unstage removes a snapshot that was staged for nothing.
+func (s *storage) unstage() error {
+	if s.staged == (mark{}) {
+		return nil
+	}
+	name := s.stagedName()
+	s.staged = mark{}
+	if err := s.fs.Remove(name); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return s.failUnlessFull(fmt.Errorf("quorum: remove %s: %w", name, err))
+	}
+	return nil
+}
+
+func (s *storage) stagedName() string { return filepath.Join(s.dir, s.staged.fileName()+newSuffix) }
 
 // installSnapshot puts a snapshot in the place of all entries. After a crash within
 // it the snapshot counts if it is there: see check.
@@ -177,7 +227,7 @@ func (s *storage) installSnapshot(snap snapshot) error {
 		return s.fail(fmt.Errorf("quorum: snapshot of entry %d does not fit a log committed up to %d", snap.index, s.kept.Commit))
 	}
 	if err := s.writeSnapshot(snap); err != nil {
-		return err
+		return s.fail(err)
 	}
 	if err := s.log.Reset(log.Offset(snap.index + 1)); err != nil {
 		return s.fail(fmt.Errorf("quorum: reset log: %w", err))
@@ -186,12 +236,12 @@ func (s *storage) installSnapshot(snap snapshot) error {
 	return nil
 }
 
-// writeSnapshot makes snap the newest one.
+// writeSnapshot makes snap the newest one. Its error may be of a disk without room: then
+// the newest is what it was.
 func (s *storage) writeSnapshot(snap snapshot) error {
 	payload := encodeSnapshot(snap)
-	name := filepath.Join(s.dir, snap.fileName())
-	if err := log.WriteFile(s.fs, name, snapMagic, snapVersion, payload); err != nil {
-		return s.fail(fmt.Errorf("quorum: write %s: %w", snap.fileName(), err))
+	if err := s.placeSnapshot(snap.mark, payload); err != nil {
+		return fmt.Errorf("quorum: write %s: %w", snap.fileName(), err)
 	}
 	old := s.snap.mark
 	s.snap = snap
@@ -203,10 +253,22 @@ func (s *storage) writeSnapshot(snap snapshot) error {
 	if old.index == 0 || old == snap.mark {
 		return nil
 	}
-	if err := s.fs.Remove(filepath.Join(s.dir, old.fileName())); err != nil && !errors.Is(err, fs.ErrNotExist) {
+	err := s.fs.Remove(filepath.Join(s.dir, old.fileName()))
+	if err != nil && !errors.Is(err, fs.ErrNotExist) && !log.NoRoom(err) { // the next start removes it, too
 		return s.fail(fmt.Errorf("quorum: remove %s: %w", old.fileName(), err))
 	}
 	return nil
+}
+
+// placeSnapshot puts a snapshot's file where it belongs.
+func (s *storage) placeSnapshot(m mark, payload []byte) error {
+	name := filepath.Join(s.dir, m.fileName())
+	if s.staged != m {
+		return log.WriteFile(s.fs, name, snapMagic, snapVersion, payload)
+	}
+	staged := s.stagedName()
+	s.staged = mark{}
+	return errors.Join(s.fs.Rename(staged, name), s.fs.SyncDir(s.dir))
 }
 
 // A served snapshot is kept in memory while others ask for it.

@@ -129,7 +129,10 @@ func snapshotScript(fs log.FS) (done int, err error) {
 		func() error { return s.saveSnapshot(snapshotAt(12, 2), 5) },
 		func() error { return write(21, 30, 2) },
 		func() error { return s.saveSnapshot(snapshotAt(25, 2), 8) },
-		func() error { snap := snapshotAt(100, 4); return s.saveAll(hardState(4, 0, 100), &snap, nil) },
+		func() error {
+			snap := snapshotAt(100, 4)
+			return errors.Join(s.stage(snap), s.saveAll(hardState(4, 0, 100), &snap, nil))
+		},
 		func() error { return write(101, 110, 5) },
 		func() error { return s.saveSnapshot(snapshotAt(105, 5), 1000) },
 	}

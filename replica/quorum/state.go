@@ -2,7 +2,6 @@ package quorum
 
 import (
 	"encoding/binary"
-	"errors"
 	"fmt"
 
 	"github.com/cespare/xxhash/v2"
@@ -29,16 +28,23 @@ import (
 //	  id         int32
 //	  directory  16 bytes
 //	  addr       string
-//	joined     1 byte, 1, from version 2: this voter is none of the founders, but was
-//	           let in later. A founder's file stays at version 1
+//	standing   1 byte, from version 2: 1 if this voter is none of the founders, but was
+//	           let in later; version 2 is of such a voter only. 2, from version 3: this
+//	           broker is no member. It has promised nothing, and follows no other cluster
+//	lives      int64, from version 3: the count of processes that have promised
+//	           something under this identity. See twin.go
 //
 // The file is absent until the cluster is formed. It is written before the first
-// entry, before an entry of a higher term, and before a vote is answered. So a
-// log that ends at or below commit, or has an entry above term, is damaged.
+// entry, before an entry of a higher term, before a vote is answered, and before the
+// first of these in each life. So a log that ends at or below commit, or has an entry
+// above term, is damaged.
 const (
 	stateName    = "quorum-state"
 	stateMagic   = 0x53515253
-	stateVersion = 2
+	stateVersion = 3
+
+	standsJoined   = 1
+	standsObserves = 2
 
 	maxVoters = 15
 	maxAddr   = 1 << 10
@@ -59,13 +65,21 @@ type kept struct {
 	Term      uint64
 	Vote      uint64
 	Commit    uint64
-	Joined    bool // this voter is no founder
+	Joined    bool   // this voter is no founder
+	Observes  bool   // this broker is no member, and has promised nothing
+	Lives     uint64 // the processes that have promised something; 0: they were not counted
 }
+
+// isMember reports whether k is of a member of a cluster.
+func (k kept) isMember() bool { return k.Cluster != (partition.UUID{}) && !k.Observes }
 
 // version is that of the file which holds k: the oldest that can.
 func (k kept) version() uint16 {
-	if k.Joined {
+	switch {
+	case k.Lives > 0:
 		return stateVersion
+	case k.Joined:
+		return 2
 	}
 	return 1
 }
@@ -95,8 +109,14 @@ func encodeKept(k kept) []byte {
 	w.Int64(int64(k.Vote))
 	w.Int64(int64(k.Commit))
 	encodeMembers(&w, k.Members)
-	if k.Joined {
-		w.Bool(true)
+	switch {
+	case k.Observes:
+		w.Uint8(standsObserves)
+	case k.Joined || k.Lives > 0:
+		w.Bool(k.Joined)
+	}
+	if k.Lives > 0 {
+		w.Int64(int64(k.Lives))
 	}
 	return w.Bytes()
 }
@@ -112,15 +132,21 @@ func decodeKept(b []byte) (kept, error) {
 	k.Commit = uint64(r.Int64())
 	k.Members = decodeMembers(r)
 	if r.Err() == nil && r.Left() > 0 {
-		if k.Joined = r.Bool(); !k.Joined {
-			return kept{}, errors.New("the mark of one who joined is empty")
+		standing := r.Uint8()
+		k.Joined, k.Observes = standing == standsJoined, standing == standsObserves
+		counted := r.Left() > 0
+		if counted {
+			k.Lives = uint64(r.Int64())
+		}
+		if r.Err() == nil && (standing > standsObserves || counted && k.Lives == 0 || !counted && !k.Joined) {
+			return kept{}, fmt.Errorf("standing %d in life %d", standing, k.Lives)
 		}
 	}
 	if err := r.Done(); err != nil {
 		return kept{}, err
 	}
-	if k.Term > maxTerm || k.Commit > maxIndex {
-		return kept{}, fmt.Errorf("term %d or commit %d out of range", k.Term, k.Commit)
+	if k.Term > maxTerm || k.Commit > maxIndex || k.Lives > maxIndex {
+		return kept{}, fmt.Errorf("term %d, commit %d or life %d out of range", k.Term, k.Commit, k.Lives)
 	}
 	return k, k.formation.check()
 }

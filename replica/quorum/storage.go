@@ -34,6 +34,7 @@ type storage struct {
 	dir     string
 	log     *log.Log
 	kept    kept      // as on the disk; its Cluster is zero while there is no file
+	life    uint64    // this process is that one; kept.Lives from its first promise on
 	snap    snapshot  // the newest; its index is 0 if there is none, its state only read by Open
 	base    mark      // the entry before the first; the log may still hold it
 	terms   []termRun // every change of term, rising
@@ -44,6 +45,7 @@ type storage struct {
 	stale   bool   // the voters have changed since the newest snapshot
 	wanted  bool   // raft waits for one that is not
 	served  served // its index is 0 while nobody asks
+	staged  mark   // of a snapshot that is to be installed; zero: none
 	err     error  // the first failed call; nothing works after it
 }
 
@@ -60,8 +62,9 @@ func (s *storage) close() error {
 // last is the index of the newest entry.
 func (s *storage) last() uint64 { return uint64(s.log.End()) - 1 }
 
-// keep makes k durable as the voter's state.
+// keep makes k durable as the voter's state, and outside of Dir that it is so.
 func (s *storage) keep(k kept) error {
+	k.Lives = s.life
 	err := log.WriteFile(s.fs, filepath.Join(s.dir, stateName), stateMagic, k.version(), encodeKept(k))
 	if err != nil {
 		return s.fail(fmt.Errorf("quorum: write %s: %w", stateName, err))
@@ -70,7 +73,7 @@ func (s *storage) keep(k kept) error {
 	for len(s.changes) > 0 && s.changes[0] <= k.Commit {
 		s.changes = s.changes[1:]
 	}
-	return nil
+	return s.writeTwin()
 }
 
 // save makes durable what raft asks for, in the order that recovery relies on:
@@ -113,12 +116,15 @@ func (s *storage) saveAll(hard *pb.HardState, snap *snapshot, entries []*pb.Entr
 	return nil
 }
 
-// promise keeps another term or vote.
+// promise keeps another term or vote, and that this process has promised something.
 func (s *storage) promise(hard *pb.HardState, snap *snapshot, entries []*pb.Entry) error {
-	if hard == nil || hard.GetTerm() == s.kept.Term && hard.GetVote() == s.kept.Vote {
-		return nil
-	}
 	k := s.kept
+	if hard == nil || hard.GetTerm() == k.Term && hard.GetVote() == k.Vote {
+		if s.kept.Lives == s.life || snap == nil && len(entries) == 0 {
+			return nil
+		}
+		return s.keep(k)
+	}
 	k.Term, k.Vote = hard.GetTerm(), hard.GetVote()
 	if k.Term > maxTerm {
 		return s.fail(fmt.Errorf("quorum: term %d is above the last that a log can hold", k.Term))

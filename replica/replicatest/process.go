@@ -209,7 +209,7 @@ func (p *process) find(dir string, l node.Label) (*found, error) {
 	opened, recovery, err := p.openLog(dir, l.Topic)
 	var damage error
 	switch {
-	case errors.Is(err, log.ErrCorrupt):
+	case node.Spoils(err):
 		f.damage, f.suspect, damage = err, true, err
 	case err != nil:
 		return nil, err
