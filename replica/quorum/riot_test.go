@@ -135,7 +135,7 @@ func (r *riot) calm() {
 
 func (r *riot) mischief() {
 	h := r.hosts[r.rng.IntN(len(r.hosts))]
-	switch r.rng.IntN(8) {
+	switch r.rng.IntN(10) {
 	case 0, 1:
 		if r.rng.IntN(3) == 0 {
 			require.NoError(r.t, h.engine.Close())
@@ -160,6 +160,12 @@ func (r *riot) mischief() {
 		r.wipe(h)
 	case 6, 7:
 		r.reform(h)
+	case 8:
+		r.rollBack(h)
+	case 9:
+		for _, name := range []string{"*.snap.tmp", "*.snap.new.tmp"} {
+			r.after(time.Duration(r.rng.IntN(8000))*time.Millisecond, full(h.disk, name))
+		}
 	}
 }
 
@@ -183,6 +189,10 @@ func (r *riot) wipe(h *rigHost) {
 		return // its vote would be missed for ever
 	}
 	h.crash(false)
+	r.replace(h, wasVoter)
+}
+
+func (r *riot) replace(h *rigHost, wasVoter bool) {
 	r.wiped++
 	h.disk = logtest.NewDisk(log.NewMemFS())
 	h.cfg.FS, h.cfg.Directory = h.disk, directoryOf(r.wiped)
@@ -191,6 +201,54 @@ func (r *riot) wipe(h *rigHost) {
 	if wasVoter {
 		r.order(Change{Add: h.member()})
 	}
+}
+
+// rollBack takes a broker's directory, or puts the copy of an earlier life in its place.
+// Whoever has promised something since does not start.
+func (r *riot) rollBack(h *rigHost) {
+	r.calm()
+	voters := r.elect(time.Minute).engine.roster.voters
+	wasVoter := indexOf(voters, h.member()) >= 0
+	if wasVoter && len(voters) < 3 {
+		return
+	}
+	h.crashAndTear(true)
+	old, err := h.disk.Clone(".", log.NewMemFS())
+	require.NoError(r.t, err)
+	h.start()
+	if r.rng.IntN(3) > 0 {
+		r.pass(time.Duration(r.rng.IntN(2000)) * time.Millisecond)
+	}
+	h.crashAndTear(false)
+	before := h.stored()
+	removeTree(r.t, h.disk, "quorum")
+	if r.rng.IntN(3) > 0 {
+		copyTree(r.t, h.disk, old, "quorum")
+	}
+	engine, err := OpenEngine(h.cfg, h)
+	if err != nil {
+		require.ErrorIs(r.t, err, ErrCorrupt)
+		require.NotEmpty(r.t, before, "it has promised nothing")
+		r.replace(h, wasVoter)
+		return
+	}
+	require.NoError(r.t, engine.Close())
+	require.Equal(r.t, before, h.stored(), "it has promised something else")
+	h.start()
+}
+
+// stored is what a member that is down has promised; empty: it is none.
+func (h *rigHost) stored() string {
+	engine, err := OpenEngine(h.cfg, h)
+	require.NoError(h.rig.t, err)
+	defer engine.Close()
+	s := engine.disk
+	if !s.kept.isMember() {
+		return ""
+	}
+	term, err := s.Term(s.last())
+	require.NoError(h.rig.t, err)
+	return fmt.Sprintf("term %d, vote %d, entry %d of term %d", s.kept.Term, s.kept.Vote, s.last(), term)
 }
 
 // reform adds a broker to the voters, or removes it.

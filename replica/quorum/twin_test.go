@@ -21,7 +21,7 @@ var (
 )
 
 // removeTree removes a directory with all that is in it; one that is not there is no error.
-func removeTree(t *testing.T, fsys log.FS, dir string) {
+func removeTree(t testing.TB, fsys log.FS, dir string) {
 	t.Helper()
 	names, err := fsys.ReadDir(dir)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -39,8 +39,8 @@ func removeTree(t *testing.T, fsys log.FS, dir string) {
 	require.NoError(t, fsys.Remove(dir))
 }
 
-// copyTree puts the files of one disk's directory onto another disk.
-func copyTree(t *testing.T, to, from log.FS, dir string) {
+// copyTree puts the files of one disk's directory onto another disk, durably.
+func copyTree(t testing.TB, to, from log.FS, dir string) {
 	t.Helper()
 	names, err := from.ReadDir(dir)
 	require.NoError(t, err)
@@ -65,8 +65,11 @@ func copyTree(t *testing.T, to, from log.FS, dir string) {
 		require.NoError(t, err)
 		_, err = g.WriteAt(b, 0)
 		require.NoError(t, err)
+		require.NoError(t, g.Sync())
 		require.NoError(t, g.Close())
 	}
+	require.NoError(t, to.SyncDir(dir))
+	require.NoError(t, to.SyncDir(filepath.Dir(dir)))
 }
 
 // Each case is what a voter did between the making of an old copy of its directory and
