@@ -107,18 +107,18 @@ type voter struct {
 	id partition.BrokerID
 }
 
-func (v voter) Propose(ctx context.Context, data []byte) (log.Offset, error) {
-	if !v.Status().Leading {
-		return 0, quorum.ErrNotLeader
-	}
-	if ctx.Err() != nil {
-		return 0, context.Cause(ctx)
-	}
+func (v voter) Propose(ctx context.Context, term log.Epoch, data []byte) (log.Offset, error) {
 	v.a.mu.Lock()
 	gate := v.a.gate
 	v.a.mu.Unlock()
 	if gate != nil {
 		<-gate
+	}
+	if st := v.Status(); !st.Leading || term != log.NoEpoch && st.Term != term {
+		return 0, quorum.ErrNotLeader
+	}
+	if ctx.Err() != nil {
+		return 0, context.Cause(ctx)
 	}
 	return v.a.propose(data), nil
 }

@@ -45,7 +45,7 @@ func (n *Node) lead(term log.Epoch) {
 		return
 	}
 	n.leads = true
-	n.reign++
+	n.reign = term
 	brokers := n.table.Brokers()
 	n.mu.Unlock()
 	n.logger.Info("controller active", "broker", n.self, "term", term)
@@ -125,8 +125,8 @@ func (n *Node) awaitReign(ctx context.Context) {
 	}
 }
 
-// carryControl carries out the orders that the controller gave in one of its reigns.
-func (n *Node) carryControl(out control.Output, reign uint64) {
+// carryControl carries out the orders that the controller gave in its reign of one term.
+func (n *Node) carryControl(out control.Output, reign log.Epoch) {
 	if len(out.Propose) > 0 {
 		data := partition.EncodeRecords(out.Propose)
 		n.workers.Go(func() { n.proposeEntry(data, reign) })
@@ -148,8 +148,10 @@ func (n *Node) carryControl(out control.Output, reign uint64) {
 	}
 }
 
-func (n *Node) proposeEntry(data []byte, reign uint64) {
-	_, err := n.quorum.Propose(n.ctx, data)
+// proposeEntry proposes what was decided in a reign, and in none that comes after: others
+// may have decided otherwise in between.
+func (n *Node) proposeEntry(data []byte, reign log.Epoch) {
+	_, err := n.quorum.Propose(n.ctx, reign, data)
 	switch {
 	case err == nil:
 	case errors.Is(err, quorum.ErrOutcomeUnknown):
@@ -163,7 +165,7 @@ func (n *Node) proposeEntry(data []byte, reign uint64) {
 
 // dropped tells the controller that its proposal came to nothing, unless that was
 // in an earlier reign: the one under way now is another.
-func (n *Node) dropped(reign uint64) {
+func (n *Node) dropped(reign log.Epoch) {
 	n.mu.Lock()
 	if n.reign != reign {
 		n.mu.Unlock()

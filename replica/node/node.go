@@ -48,7 +48,7 @@ type Peers interface {
 
 // Quorum is the controllers' agreement: a *quorum.Quorum. Calls overlap.
 type Quorum interface {
-	Propose(ctx context.Context, data []byte) (log.Offset, error)
+	Propose(ctx context.Context, term log.Epoch, data []byte) (log.Offset, error)
 	Status() quorum.Status
 	Watch() (quorum.Status, <-chan struct{})
 	Gone(id partition.BrokerID)
@@ -125,8 +125,8 @@ type Node struct {
 	mu         sync.RWMutex // guards all below; held for steps and look-ups, never across a wait
 	table      *partition.Table
 	control    *control.Controller
-	leads      bool   // the controller is active here
-	reign      uint64 // counts the times that it was
+	leads      bool      // the controller is active here
+	reign      log.Epoch // the term in which it leads, or did
 	replies    map[uint64]chan any
 	token      uint64
 	replicas   map[partition.ID]*Replica

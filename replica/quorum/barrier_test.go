@@ -85,6 +85,31 @@ func TestOperatorsCalls(t *testing.T) {
 	})
 }
 
+// What was decided in a term is agreed on in that one or never, though its leader may
+// lead again.
+func TestAProposalIsOfItsTerm(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		m := newMachineRoom(t, 3)
+		m.start(1, 2, 3)
+		first := m.leading(1, 2, 3)
+		term := m.at(first).Status().Term
+		_, err := m.at(first).Propose(t.Context(), term, []byte("a"))
+		require.NoError(t, err)
+		for leader := first; ; {
+			m.at(leader).StepAside(t.Context())
+			if leader = m.leading(1, 2, 3); leader == first {
+				break
+			}
+		}
+		_, err = m.at(first).Propose(t.Context(), term, []byte("b"))
+		require.ErrorIs(t, err, ErrNotLeader)
+		_, err = m.at(first).Propose(t.Context(), m.at(first).Status().Term, []byte("c"))
+		require.NoError(t, err)
+		require.Equal(t, []string{"a", "c"}, m.history(first, 2))
+		m.stopAll(1, 2, 3)
+	})
+}
+
 // Who is about to go hands the lead on, and goes also if nobody takes it.
 func TestStepAside(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

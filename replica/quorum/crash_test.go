@@ -270,7 +270,7 @@ func proposeAll(ctx context.Context, m *machineRoom, seed int64) map[string]erro
 		go func() {
 			ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
 			defer cancel()
-			_, err := q.Propose(ctx, []byte(text))
+			_, err := q.Propose(ctx, log.NoEpoch, []byte(text))
 			results <- result{text, err}
 		}()
 		time.Sleep(time.Duration(rng.Intn(40)) * time.Millisecond)
@@ -292,7 +292,7 @@ func TestFailedSyncTakesTheVoterOffline(t *testing.T) {
 		require.Equal(t, partition.BrokerID(1), m.leading(1, 2, 3))
 		m.propose(1, "a")
 		disk.FailNth(logtest.Sync, 1, errDisk)
-		_, err := m.rooms[1].q.Propose(t.Context(), []byte("b"))
+		_, err := m.rooms[1].q.Propose(t.Context(), log.NoEpoch, []byte("b"))
 		require.ErrorIs(t, err, ErrOutcomeUnknown)
 		require.ErrorIs(t, err, errDisk)
 		require.ErrorIs(t, <-m.rooms[1].ended, errDisk)

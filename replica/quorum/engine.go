@@ -295,14 +295,14 @@ func (e *Engine) unreachable(m Message) {
 	}
 }
 
-// Propose asks for one entry to be agreed on; [Host.Decided] tells what becomes of
-// it. Data is copied. After an error, which is one of [Quorum.Propose], nothing was
-// proposed, unless it matches [ErrOutcomeUnknown].
-func (e *Engine) Propose(data []byte) (Token, error) {
+// Propose asks for one entry to be agreed on in a term, as [Quorum.Propose] has it;
+// [Host.Decided] tells what becomes of it. Data is copied. After an error, which is one
+// of [Quorum.Propose], nothing was proposed, unless it matches [ErrOutcomeUnknown].
+func (e *Engine) Propose(term log.Epoch, data []byte) (Token, error) {
 	if err := checkEntry(data); err != nil {
 		return 0, err
 	}
-	return e.propose(slices.Clone(data))
+	return e.propose(term, slices.Clone(data))
 }
 
 func checkEntry(data []byte) error {
@@ -316,14 +316,14 @@ func checkEntry(data []byte) error {
 }
 
 // propose keeps data.
-func (e *Engine) propose(data []byte) (Token, error) {
+func (e *Engine) propose(term log.Epoch, data []byte) (Token, error) {
 	if e.err != nil {
 		return 0, ErrClosed
 	}
 	if e.node == nil {
 		return 0, ErrNotLeader
 	}
-	term, refusal, err := e.node.propose(data)
+	taken, refusal, err := e.node.propose(term, data)
 	if err != nil {
 		e.fail(err)
 		return 0, &unknownError{err}
@@ -332,7 +332,7 @@ func (e *Engine) propose(data []byte) (Token, error) {
 		return 0, refusal
 	}
 	e.tokens++
-	e.unplaced = append(e.unplaced, proposal{token: e.tokens, term: term})
+	e.unplaced = append(e.unplaced, proposal{token: e.tokens, term: taken})
 	return e.tokens, nil
 }
 

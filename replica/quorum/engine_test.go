@@ -6,6 +6,7 @@ import (
 	"testing/cryptotest"
 	"time"
 
+	"github.com/samsalog/samsa/log"
 	"github.com/samsalog/samsa/log/logtest"
 	"github.com/stretchr/testify/require"
 )
@@ -91,11 +92,11 @@ func TestEngineAfterAFault(t *testing.T) {
 	h := r.hosts[0]
 	h.start()
 	h.disk.FailNth(logtest.Sync, 1, errDisk)
-	_, err := h.engine.Propose([]byte("a"))
+	_, err := h.engine.Propose(log.NoEpoch, []byte("a"))
 	require.NoError(t, err)
 	_, err = h.engine.Work()
 	require.ErrorIs(t, err, errDisk)
-	_, err = h.engine.Propose([]byte("b"))
+	_, err = h.engine.Propose(log.NoEpoch, []byte("b"))
 	require.ErrorIs(t, err, ErrClosed)
 	_, err = h.engine.Step(encodeHello(fresh(2, 2)))
 	require.ErrorIs(t, err, errDisk)

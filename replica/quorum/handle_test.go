@@ -88,7 +88,7 @@ func TestHandleWaitsForRun(t *testing.T) {
 		defer cancel()
 		_, err = q.Handle(ctx, encodeHello(fresh(2, 2)))
 		require.ErrorIs(t, err, context.DeadlineExceeded)
-		_, err = q.Propose(ctx, []byte("a"))
+		_, err = q.Propose(ctx, log.NoEpoch, []byte("a"))
 		require.ErrorIs(t, err, context.DeadlineExceeded)
 		require.NotErrorIs(t, err, ErrOutcomeUnknown)
 		require.NoError(t, q.Close())

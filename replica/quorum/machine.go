@@ -10,6 +10,8 @@ import (
 	"go.etcd.io/raft/v3"
 	pb "go.etcd.io/raft/v3/raftpb"
 	"go.etcd.io/raft/v3/tracker"
+
+	"github.com/samsalog/samsa/log"
 )
 
 // Bounds of what raft keeps under way.
@@ -93,16 +95,16 @@ func (m *machine) unreachable(id uint64) error {
 	return m.fenced(func() error { m.node.ReportUnreachable(id); return nil })
 }
 
-// propose returns the term in which raft has taken the entry, or why it has not:
-// then refusal is set. Err is a broken machine.
-func (m *machine) propose(data []byte) (term uint64, refusal, err error) {
+// propose returns the term in which raft has taken the entry, which is the one that is
+// wanted if there is one, or why it has not: then refusal is set. Err is a broken machine.
+func (m *machine) propose(wanted log.Epoch, data []byte) (term uint64, refusal, err error) {
 	err = m.fenced(func() error {
 		status := m.node.BasicStatus()
-		if status.RaftState != raft.StateLeader {
+		term = status.GetTerm()
+		if status.RaftState != raft.StateLeader || wanted != log.NoEpoch && wanted != log.Epoch(term) {
 			refusal = ErrNotLeader
 			return nil
 		}
-		term = status.GetTerm()
 		if err := m.node.Propose(data); err != nil {
 			refusal = ErrBusy
 			if !errors.Is(err, raft.ErrProposalDropped) {

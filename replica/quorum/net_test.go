@@ -225,7 +225,7 @@ func (m *machineRoom) propose(at partition.BrokerID, text string) log.Offset {
 	m.t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
-	index, err := m.rooms[at].q.Propose(ctx, []byte(text))
+	index, err := m.rooms[at].q.Propose(ctx, log.NoEpoch, []byte(text))
 	require.NoError(m.t, err)
 	return index
 }

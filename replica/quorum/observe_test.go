@@ -7,6 +7,7 @@ import (
 	"testing/cryptotest"
 	"time"
 
+	"github.com/samsalog/samsa/log"
 	"github.com/samsalog/samsa/partition"
 	"github.com/stretchr/testify/require"
 	pb "go.etcd.io/raft/v3/raftpb"
@@ -39,7 +40,7 @@ func TestObserverFollows(t *testing.T) {
 			require.Equal(t, r.leader().engine.Status().Cluster, s.Cluster)
 			require.Equal(t, r.leader().engine.Status().Term, s.Term)
 			require.Len(t, s.Voters, n)
-			_, err := o.engine.Propose([]byte("x"))
+			_, err := o.engine.Propose(log.NoEpoch, []byte("x"))
 			require.ErrorIs(t, err, ErrNotLeader)
 			require.Empty(t, s.Problem)
 

@@ -34,7 +34,7 @@ func alone(tb testing.TB, cfg Config, apply func(log.Offset, []byte)) (q *Quorum
 func TestOnTheRealDisk(t *testing.T) {
 	cfg := Config{Dir: filepath.Join(t.TempDir(), "a", "quorum"), FS: log.OS()}
 	q, stop := alone(t, cfg, func(log.Offset, []byte) {})
-	index, err := q.Propose(t.Context(), []byte("a"))
+	index, err := q.Propose(t.Context(), log.NoEpoch, []byte("a"))
 	require.NoError(t, err)
 	cluster := q.Status().Cluster
 	stop()
@@ -60,7 +60,7 @@ func BenchmarkProposeAlone(b *testing.B) {
 			data := make([]byte, 200)
 			b.ReportAllocs()
 			for b.Loop() {
-				if _, err := q.Propose(b.Context(), data); err != nil {
+				if _, err := q.Propose(b.Context(), log.NoEpoch, data); err != nil {
 					b.Fatal(err)
 				}
 			}

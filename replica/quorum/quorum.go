@@ -270,17 +270,19 @@ func (q *Quorum) publish(s Status) {
 }
 
 // Propose asks for one entry to be agreed on, and returns its index once it is
-// applied here. Data is copied. It succeeds only on the leader.
+// applied here. Data is copied. It succeeds only on the leader, and in the given term
+// alone: what was decided in one may be wrong in the next, before which others have led.
+// Log.NoEpoch stands for whichever term it is.
 //
 // An error that matches [ErrOutcomeUnknown] leaves open what becomes of the
 // entry; that is so when ctx or Run ends after the entry was taken. Any other
 // error means that the entry is not applied anywhere, ever. A leader that is
 // deposed meanwhile finds out as soon as it hears of its successor's first entry.
-func (q *Quorum) Propose(ctx context.Context, data []byte) (log.Offset, error) {
+func (q *Quorum) Propose(ctx context.Context, term log.Epoch, data []byte) (log.Offset, error) {
 	if err := checkEntry(data); err != nil {
 		return 0, err
 	}
-	p := &submission{data: slices.Clone(data), done: make(chan outcome, 1)}
+	p := &submission{term: term, data: slices.Clone(data), done: make(chan outcome, 1)}
 	select {
 	case q.proposals <- p:
 	case <-q.ended:

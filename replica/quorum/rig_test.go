@@ -290,7 +290,7 @@ func (r *rig) say(text string) {
 		h := r.elect(time.Minute)
 		var token Token
 		var err error
-		h.do(func() { token, err = h.engine.Propose([]byte(text)) })
+		h.do(func() { token, err = h.engine.Propose(log.NoEpoch, []byte(text)) })
 		if err != nil { // it hands the lead over, or has lost it
 			r.pass(10 * time.Millisecond)
 			continue
@@ -335,7 +335,7 @@ func (h *rigHost) propose(text string) Token {
 	var token Token
 	h.do(func() {
 		var err error
-		token, err = h.engine.Propose([]byte(text))
+		token, err = h.engine.Propose(log.NoEpoch, []byte(text))
 		require.NoError(h.rig.t, err)
 	})
 	return token

@@ -73,7 +73,7 @@ func runRiot(t *testing.T, seed uint64) (trace uint64) {
 				text := fmt.Sprint("entry ", n, ".", i)
 				h := l
 				l.do(func() {
-					if token, err := h.engine.Propose([]byte(text)); err == nil {
+					if token, err := h.engine.Propose(log.NoEpoch, []byte(text)); err == nil {
 						h.texts[token] = text
 					}
 				})

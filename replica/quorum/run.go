@@ -17,6 +17,7 @@ const inARow = 256
 
 // A submission is an entry on its way to Run, and its outcome back.
 type submission struct {
+	term log.Epoch // in which it is to be agreed on; NoEpoch: in any
 	data []byte
 	done chan outcome // has room for one
 }
@@ -135,7 +136,7 @@ func (r *runner) work() error {
 }
 
 func (r *runner) propose(s *submission) {
-	token, err := r.engine.propose(s.data)
+	token, err := r.engine.propose(s.term, s.data)
 	if err != nil {
 		s.done <- outcome{err: err}
 		return

@@ -19,7 +19,7 @@ func (p *process) watchQuorum() {
 		p.resign()
 	}
 	if st.Leading {
-		p.lead()
+		p.lead(st.Term)
 	}
 	p.votes.term = st.Term
 	kept := p.kept
@@ -34,12 +34,12 @@ func (p *process) watchQuorum() {
 	}
 }
 
-func (p *process) lead() {
+func (p *process) lead(term log.Epoch) {
 	if p.leads {
 		return
 	}
 	p.leads = true
-	p.reign++
+	p.reign = term
 	p.w.note("controller", p.id, int64(p.reign), 0)
 	p.command(control.Lead{})
 	for _, b := range p.table.Brokers() {
@@ -51,7 +51,7 @@ func (p *process) lead() {
 }
 
 // watchTime lets the controller look at the time while its reign lasts.
-func (p *process) watchTime(reign int) {
+func (p *process) watchTime(reign log.Epoch) {
 	p.w.at(session/12, p.b, awake, "control", func() {
 		if p.leads && p.reign == reign {
 			p.command(control.Tick{})
@@ -85,13 +85,13 @@ func (p *process) ask(request func(token uint64) control.Input, reply func(any))
 	p.carryControl(out, p.reign)
 }
 
-func (p *process) carryControl(out control.Output, reign int) {
+func (p *process) carryControl(out control.Output, reign log.Epoch) {
 	if p.dead {
 		return
 	}
 	if len(out.Propose) > 0 {
 		data := partition.EncodeRecords(out.Propose)
-		p.propose(data, func() {
+		p.propose(reign, data, func() {
 			if p.reign == reign {
 				p.command(control.Dropped{})
 			}

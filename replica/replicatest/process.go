@@ -44,7 +44,7 @@ type process struct {
 	applied log.Offset // of the quorum's entries
 	control *control.Controller
 	leads   bool
-	reign   int
+	reign   log.Epoch // the term in which it leads, or did
 	replies map[uint64]func(any)
 	token   uint64
 	early   []func() // requests that came before this voter acts as controller

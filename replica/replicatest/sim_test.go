@@ -59,6 +59,8 @@ var onceFailed = []struct {
 	{3601, 15000, "a leader whose log starts where nothing is committed any more, within a batch"},
 	{815330, 5000, "a record that was committed while its leader looked at a compaction"},
 	{711191, 20000, "a key whose newest record was given up, and the one before compacted away"},
+	{911144, 15000, "a controller's proposal of an earlier reign, held up by a disk that hung, in the next one"},
+	{1256, 15000, "a leader whose log begins where that of the others still has more before"},
 	{88213565, 5000, "what was on its way to a disk at a power cut, behind a bit that is another"},
 }
 

@@ -128,11 +128,12 @@ func (p *process) Wake(after time.Duration) {
 	})
 }
 
-// propose asks the quorum for an entry; dropped is called if it certainly never is one.
-func (p *process) propose(data []byte, dropped func()) {
+// propose asks the quorum for an entry, in a term; dropped is called if it certainly never
+// is one.
+func (p *process) propose(term log.Epoch, data []byte, dropped func()) {
 	p.w.at(span(p.w.rng, 0, 200*time.Microsecond), p.b, disk, "propose", func() {
 		p.drive(func() {
-			token, err := p.engine.Propose(data)
+			token, err := p.engine.Propose(term, data)
 			if err != nil {
 				p.w.at(0, p.b, awake, "dropped", dropped)
 				return
