@@ -239,8 +239,7 @@ func (f *fetcher) stop(l *lane) {
 // request asks a replica what to fetch now. The turn is held.
 func (f *fetcher) request(now time.Time, o *requestOp, r *Replica) bool {
 	o.leader, o.ok, o.cools = f.leader, false, false
-	r.doAt(now, o)
-	<-o.done
+	r.await(now, o, o.done)
 	return o.ok
 }
 
@@ -317,7 +316,6 @@ func newRequestOp(maxBytes int32) *requestOp {
 }
 
 func (o *requestOp) perform(r *Replica, now time.Time) {
-	defer func() { o.done <- struct{}{} }()
 	if r.lost.Load() || r.follower == nil || r.state.Leader != o.leader {
 		return
 	}
@@ -340,12 +338,10 @@ func newAnsweredOp() *answeredOp { return &answeredOp{done: make(chan struct{}, 
 
 func (o *answeredOp) hand(now time.Time, r *Replica, q asked, a replica.FetchAnswer, data []byte) {
 	o.asked, o.answer, o.data = q, a, data
-	r.doAt(now, o)
-	<-o.done
+	r.await(now, o, o.done)
 }
 
 func (o *answeredOp) perform(r *Replica, now time.Time) {
-	defer func() { o.done <- struct{}{} }()
 	if r.lost.Load() || r.follower == nil || r.asked != o.asked.turn {
 		return
 	}

@@ -124,8 +124,7 @@ func (s *serving) fetched(now time.Time, at *served, req *replica.FetchRequest, 
 		o.done = make(chan struct{}, 1)
 	}
 	o.from, o.number, o.part = req.From, s.number, *p
-	r.doAt(now, o)
-	<-o.done
+	r.await(now, o, o.done)
 	at.r, at.role = r, o.role
 	at.answer, at.removed = o.answer, p.Removed
 	at.read = o.read && p.MaxBytes > 0
@@ -146,7 +145,6 @@ type fetchedOp struct {
 }
 
 func (o *fetchedOp) perform(r *Replica, now time.Time) {
-	defer func() { o.done <- struct{}{} }()
 	o.read, o.stale, o.news = false, false, false
 	o.answer, o.role = replica.FetchAnswer{ID: r.id, Code: partition.NotLeader}, r.standing.Load()
 	if r.lost.Load() || r.state == nil {
