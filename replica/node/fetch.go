@@ -10,7 +10,6 @@ import (
 	"github.com/samsalog/samsa/log"
 	"github.com/samsalog/samsa/partition"
 	"github.com/samsalog/samsa/replica"
-	"github.com/samsalog/samsa/transport/wire"
 )
 
 // A fetcher fetches, from one leader, all the partitions that this broker follows it
@@ -249,22 +248,21 @@ func (f *fetcher) number(parts []replica.FetchPartition) replica.FetchRequest {
 	return replica.FetchRequest{From: f.n.self, BrokerEpoch: f.n.Epoch(), Sequence: f.seq, Partitions: parts}
 }
 
-// call sends one fetch, decodes the answer into resp, and checks that it has the
-// request's shape.
-func (f *fetcher) call(ctx context.Context, req *replica.FetchRequest, resp *replica.FetchResponse) ([][]byte, error) {
-	var w wire.Writer
-	req.Encode(&w)
-	got, err := f.n.call(ctx, f.leader, Message{Kind: KindFetch, Head: w.Bytes()})
+// call sends one fetch, decodes the answer, and checks that it has the request's shape.
+func (f *fetcher) call(ctx context.Context, x *exchange) ([][]byte, error) {
+	w := x.head.Writer()
+	x.req.Encode(&w)
+	got, err := f.n.call(ctx, f.leader, Message{Kind: KindFetch, Head: x.head.Take(&w)})
 	if err != nil {
 		return nil, err
 	}
-	if err := resp.Decode(got.Head); err != nil {
+	if err := x.resp.Decode(got.Head); err != nil {
 		return nil, err
 	}
-	if refused := resp.Code.Err(); refused != nil {
+	if refused := x.resp.Code.Err(); refused != nil {
 		return nil, refused
 	}
-	if n := len(got.Data); n != 0 && n != len(resp.Partitions) || !req.Cold && !sameShape(req.Partitions, resp.Partitions) {
+	if n := len(got.Data); n != 0 && n != len(x.resp.Partitions) || !x.req.Cold && !sameShape(x.req.Partitions, x.resp.Partitions) {
 		return nil, errShape
 	}
 	return got.Data, nil
