@@ -2,6 +2,8 @@ package produce
 
 import (
 	"context"
+	"fmt"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -101,5 +103,40 @@ func TestABatchBehindAFullOneDoesNotGrow(t *testing.T) {
 		require.Len(t, q.full, 1)
 		require.Equal(t, q.full[0].builder.Size(), q.open.largest)
 		require.Less(t, q.open.builder.Size(), q.open.largest)
+	})
+}
+
+// Whoever finds a batch full completes it, while another is on its way; but the records
+// whose context ends before it leaves are not in what leaves.
+func TestABatchIsCompletedByWhoFindsItFull(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFake()
+		f.delay = time.Second
+		p := start(t, Config{BatchBytes: 10_000}, f)
+		var l teller
+		ctx, cancel := context.WithCancel(t.Context())
+		var want []string
+		for i := range 22 {
+			v := fmt.Sprintf("%04d%s", i, strings.Repeat("x", 1000))
+			if i == 3 {
+				p.Send(ctx, value(v), l.done(v))
+				continue
+			}
+			want = append(want, v)
+			p.Send(t.Context(), value(v), l.done(v))
+			synctest.Wait() // the first has left
+		}
+		q := (*(*p.topics.Load())["t"].queues.Load())[0]
+		require.Len(t, q.full, 2)
+		for _, b := range q.full {
+			require.NoError(t, b.data.Check())
+		}
+		require.Nil(t, q.open.data)
+		cancel()
+		require.NoError(t, p.Flush(t.Context()))
+		require.Equal(t, want, f.values("t", 0))
+		told := l.all()
+		require.ErrorIs(t, told[3].err, context.Canceled)
+		require.Len(t, told, 22)
 	})
 }
