@@ -158,6 +158,9 @@ func (p *Producer) Close(ctx context.Context) error {
 	err := p.Flush(ctx)
 	p.giveUp()
 	p.senders.Wait()
+	for _, q := range p.queues() {
+		q.waitNoMore()
+	}
 	return err
 }
 

@@ -140,3 +140,94 @@ func TestABatchIsCompletedByWhoFindsItFull(t *testing.T) {
 		require.Len(t, told, 22)
 	})
 }
+
+// A counted context counts those who watch it, and how often one has begun to.
+type counted struct {
+	context.Context
+	watched, began int
+}
+
+func (c *counted) AfterFunc(f func()) func() bool {
+	c.watched, c.began = c.watched+1, c.began+1
+	stop := context.AfterFunc(c.Context, f)
+	return func() bool { c.watched--; return stop() }
+}
+
+// Value hides what package context would ask in place of c.
+func (c *counted) Value(any) any { return nil }
+
+// A context that comes again and again is watched on, until another comes, or none will.
+func TestAContextThatComesAgainIsWatchedOn(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p, err := New(Config{}, newFake())
+		require.NoError(t, err)
+		ctx, cancel := context.WithCancel(t.Context())
+		long := &counted{Context: ctx}
+		send := func(ctx context.Context) {
+			_, err := p.SendSync(ctx, value("v"))
+			require.NoError(t, err)
+		}
+		send(context.Background()) // who comes first looks for the topic, too
+		for n, want := range []counted{{long, 0, 1}, {long, 1, 2}, {long, 1, 2}} {
+			send(long)
+			require.Equal(t, []int{want.watched, want.began}, []int{long.watched, long.began}, n)
+		}
+		other := &counted{Context: t.Context()}
+		send(other)
+		require.Zero(t, long.watched)
+		require.Zero(t, other.watched, "it may have come for once")
+		send(long)
+		send(long)
+		require.Equal(t, 1, long.watched)
+
+		cancel() // is no concern of others
+		send(other)
+		synctest.Wait()
+		send(other)
+		require.Equal(t, 1, other.watched)
+		require.NoError(t, p.Close(t.Context()))
+		require.Zero(t, other.watched)
+	})
+}
+
+// What is watched on ends its own batches, and no other.
+func TestAContextThatIsWatchedOnEndsItsOwnBatches(t *testing.T) {
+	for _, tt := range []struct {
+		name  string
+		own   bool // the batch is of that context
+		early bool // it ends before the batch leaves
+		wait  bool // and its function has run by then
+	}{
+		{"its own", true, false, false},
+		{"another's, under way", false, false, false},
+		{"another's, just after it", false, true, false},
+		{"another's, later", false, true, true},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				q := &queue{producer: start(t, Config{}, newFake())}
+				long, end := context.WithCancel(t.Context())
+				for range 3 {
+					q.begin(&batch{contexts: []context.Context{long}}, time.Second)
+					q.end()
+				}
+				b := &batch{contexts: []context.Context{t.Context()}}
+				if tt.own {
+					b.contexts[0] = long
+				}
+				if tt.early {
+					end()
+				}
+				if tt.wait {
+					synctest.Wait()
+				}
+				ctx := q.begin(b, time.Second)
+				end()
+				synctest.Wait()
+				require.Equal(t, tt.own, ctx.Err() != nil)
+				q.end()
+				q.waitNoMore()
+			})
+		})
+	}
+}
