@@ -48,20 +48,15 @@ type cluster struct {
 	close  context.CancelFunc
 	ended  sync.WaitGroup
 
-	mu      sync.Mutex // guards flights and spans
-	flights map[*flight]struct{}
-	spans   span.Stock
-}
-
-// A flight is a call under way to a broker that was the right one when it left. It ends
-// with the client.
-type flight struct {
-	right func() bool // it still is
-	span  *span.Span
+	mu    sync.Mutex // guards all below
+	spans span.Stock
+	// The calls under way, each to a broker that was the right one when it left, with
+	// what tells whether it still is. They end with the client.
+	flights map[*span.Span]func() bool
 }
 
 func newCluster(v view, l link, logger *slog.Logger) *cluster {
-	c := &cluster{view: v, link: l, logger: logger, flights: make(map[*flight]struct{})}
+	c := &cluster{view: v, link: l, logger: logger, flights: make(map[*span.Span]func() bool)}
 	c.ctx, c.close = context.WithCancel(context.Background())
 	c.ended.Go(c.watch)
 	return c
@@ -74,11 +69,11 @@ func (c *cluster) watch() {
 		_, changed := c.view.Changed()
 		ended := c.ctx.Err() != nil
 		c.mu.Lock()
-		for f := range c.flights {
+		for s, right := range c.flights {
 			if ended {
-				f.span.End(ErrClosed)
-			} else if !f.right() {
-				f.span.End(errMoved)
+				s.End(ErrClosed)
+			} else if !right() {
+				s.End(errMoved)
 			}
 		}
 		if ended {
@@ -102,22 +97,22 @@ func (c *cluster) call(ctx context.Context, to partition.BrokerID, f transport.F
 		return transport.Frame{}, fmt.Errorf("broker %d is not known: %w", to, transport.ErrRefused)
 	}
 	c.mu.Lock()
-	fl := &flight{right: right, span: c.spans.Take(ctx)}
-	c.flights[fl] = struct{}{}
+	s := c.spans.Take(ctx)
+	c.flights[s] = right
 	c.mu.Unlock()
 	defer func() {
 		c.mu.Lock()
-		delete(c.flights, fl)
-		c.spans.Give(fl.span)
+		delete(c.flights, s)
+		c.spans.Give(s)
 		c.mu.Unlock()
 	}()
 	switch {
 	case c.ctx.Err() != nil:
-		fl.span.End(ErrClosed)
+		s.End(ErrClosed)
 	case !right():
 		return transport.Frame{}, fmt.Errorf("%w: %w", errMoved, transport.ErrRefused)
 	}
-	got, err := c.link(fl.span.Ctx, b, f)
+	got, err := c.link(s.Ctx, b, f)
 	if err == nil && got.Kind != f.Kind {
 		err = fmt.Errorf("samsa: broker %d answered kind %d with kind %d", to, f.Kind, got.Kind)
 	}

@@ -38,11 +38,7 @@ const (
 
 // handle answers what reaches the broker's transport node.
 func (b *Broker) handle(ctx context.Context, _ transport.Addr, f transport.Frame) (transport.Frame, error) {
-	select {
-	case <-b.started:
-	case <-ctx.Done():
-		return transport.Frame{}, context.Cause(ctx)
-	}
+	<-b.started // which Open, having joined the transport, waits for nothing to close
 	switch {
 	case f.Kind == transport.Kind(node.KindQuorum):
 		head, err := b.quorum.Handle(ctx, f.Head)

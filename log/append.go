@@ -201,7 +201,7 @@ func (l *Log) write(data []byte, first, end Offset, epoch Epoch) error {
 	case epoch == keepEpochs && m.borrows(len(data)):
 		t.borrow(s, pos, first, data)
 		_, err = file.WriteAt(data, pos)
-	case m.copies(len(data)):
+	case epoch != keepEpochs && m.copies(len(data)):
 		buf := t.put(s, pos, first, data)
 		if epoch != keepEpochs {
 			Batch(buf).Place(first, epoch)

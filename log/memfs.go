@@ -187,14 +187,19 @@ type memFile struct {
 	size  int64
 }
 
-// page returns page i with room for its first n bytes; f.mu is held.
-func (f *memFile) page(i int64, n int) []byte {
+// put writes p into page i, from at on; f.mu is held.
+func (f *memFile) put(i int64, at int, p []byte) {
 	for int64(len(f.pages)) <= i {
 		f.pages = append(f.pages, nil)
 	}
-	p := f.pages[i]
-	if len(p) >= n {
-		return p
+	old, n := f.pages[i], at+len(p)
+	switch {
+	case n <= len(old):
+		copy(old[at:], p)
+		return
+	case len(p) == memPage:
+		f.pages[i] = slices.Clone(p) // memory that is filled at once is not cleared first
+		return
 	}
 	size := memPage
 	if i == 0 {
@@ -204,9 +209,9 @@ func (f *memFile) page(i int64, n int) []byte {
 		}
 	}
 	grown := make([]byte, size)
-	copy(grown, p)
+	copy(grown, old)
+	copy(grown[at:], p)
 	f.pages[i] = grown
-	return grown
 }
 
 func (f *memFile) writeAt(p []byte, off int64) {
@@ -218,7 +223,7 @@ func (f *memFile) writeAt(p []byte, off int64) {
 	for len(p) > 0 {
 		i, at := off/memPage, int(off%memPage)
 		n := min(len(p), memPage-at)
-		copy(f.page(i, at+n)[at:], p[:n])
+		f.put(i, at, p[:n])
 		p, off = p[n:], off+int64(n)
 	}
 	f.size = max(f.size, off)

@@ -37,18 +37,19 @@ const (
 	chunkShare   = 4         // nor more of the budget than one part in this many
 
 	// A run longer than half of the budget would push all else out. One longer
-	// than largestCopy is not copied, as that takes longer than it spares. One
-	// shorter than leastBorrowed is: it may be a small part of memory that it
-	// would keep from being freed.
+	// than largestCopy is not copied, as that takes longer than it spares. Nothing of a
+	// follower's is, since nobody reads from it before it leads. It keeps what it was
+	// given, but for a run shorter than leastBorrowed: that may be a small part of
+	// memory that it would keep from being freed.
 	runShare      = 2
 	largestCopy   = 512 << 10
 	leastBorrowed = 32 << 10
 )
 
-// copies tells whether a run of n bytes is to be kept, if that takes a copy.
+// copies tells whether a leader's run of n bytes is to be kept, which takes a copy.
 func (m *Memory) copies(n int) bool { return n <= m.budget/runShare && n <= largestCopy }
 
-// borrows tells whether a run of n bytes that never change is to be kept as it is.
+// borrows tells whether a follower's run of n bytes, which never change, is to be kept.
 func (m *Memory) borrows(n int) bool { return n <= m.budget/runShare && n >= leastBorrowed }
 
 // A run is consecutive batches of one segment.

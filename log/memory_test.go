@@ -149,7 +149,7 @@ func placed(from Offset, n, size int) []byte {
 	return data
 }
 
-func TestReplicateKeepsWhatIsLongWithoutACopy(t *testing.T) {
+func TestReplicateKeepsWhatIsLongAndCopiesNothing(t *testing.T) {
 	for _, c := range []struct {
 		n      int
 		shared bool
@@ -164,6 +164,7 @@ func TestReplicateKeepsWhatIsLongWithoutACopy(t *testing.T) {
 		require.NoError(t, err)
 		require.Equal(t, data, got)
 		require.Equal(t, c.shared, &got[0] == &data[0])
+		require.Equal(t, c.shared, m.held > 0, "what is short is on the disk alone")
 		_, err = l.Replicate(placed(l.End(), 1, 10))
 		require.NoError(t, err)
 		require.Equal(t, before, data)

@@ -12,7 +12,7 @@ type tail struct {
 	memory *Memory
 
 	mu     sync.Mutex // guards all below, and the chunks; see Memory.mu for the order
-	chunks []*chunk   // oldest first; a hole is where a run was too large to keep
+	chunks []*chunk   // oldest first; a hole is where a run was not to be kept
 	grow   int        // capacity of the next one
 	closed bool       // it takes no more
 }

@@ -15,6 +15,8 @@ import (
 type batch struct {
 	number   uint64 // within the partition, from 1
 	builder  log.Builder
+	data     log.Batch     // what it has built; nil: that is left to the sender
+	filling  chan struct{} // closed when whoever found it full has done so; nil: nobody does
 	entries  []entry
 	contexts []context.Context // those that can end, each once
 	lasting  bool              // a record's context never ends
@@ -55,6 +57,30 @@ func (b *batch) add(ctx context.Context, rec *Record, size int, done Receiver) {
 	b.builder.Append(rec.Timestamp, rec.Key, rec.Value, rec.Headers)
 	b.bytes += size
 	b.entries = append(b.entries, entry{done: done, at: rec.Timestamp, context: b.watch(ctx)})
+}
+
+// complete builds the batch, if that is no more than a checksum: the sender, who waits
+// for answers meanwhile, finds it ready. It is for whoever found it full.
+func (b *batch) complete(c log.Compression) {
+	defer close(b.filling)
+	if c == log.NoCompression {
+		b.data = b.builder.Build()
+	}
+}
+
+// finish returns what is sent.
+func (b *batch) finish(c log.Compression) log.Batch {
+	if b.filling != nil {
+		<-b.filling
+	}
+	if b.dropped {
+		b.rebuild()
+		b.data = nil
+	}
+	if b.data == nil {
+		b.data = b.builder.Compress(c)
+	}
+	return b.data
 }
 
 // refuse appends the place of a record that is not sent, so that its sender is

@@ -73,6 +73,7 @@ func (p *Producer) Send(ctx context.Context, rec Record, done Receiver) {
 	if at.sender {
 		go q.run()
 	}
+	at.complete(p.cfg.Compression)
 }
 
 // A call is a caller of SendSync who waits for its record.
@@ -106,6 +107,7 @@ func (p *Producer) SendSync(ctx context.Context, rec Record) (Placed, error) {
 		p.buffer.give(size)
 		return nowhere, q.refusal(err)
 	}
+	at.complete(p.cfg.Compression)
 	switch {
 	case at.batch != nil:
 		q.deliver(at.batch)
@@ -156,6 +158,9 @@ func (p *Producer) Close(ctx context.Context) error {
 	err := p.Flush(ctx)
 	p.giveUp()
 	p.senders.Wait()
+	for _, q := range p.queues() {
+		q.waitNoMore()
+	}
 	return err
 }
 

@@ -36,6 +36,15 @@ type place struct {
 	number uint64 // of its batch
 	sender bool   // the caller has the role of the sender now
 	batch  *batch // taken at once for the sender, if that was asked for
+	filled *batch // that had no room for the record: for the caller to complete; nil: none
+}
+
+// complete does the caller's part of the batch that it found full. It takes no lock, so
+// that others go on to fill the next.
+func (at *place) complete(c log.Compression) {
+	if at.filled != nil {
+		at.filled.complete(c)
+	}
 }
 
 // add appends an admitted record. If now is set and nobody sends, the record
@@ -46,8 +55,11 @@ func (q *queue) add(ctx context.Context, rec *Record, size int, done Receiver, n
 	if q.producer.closed.Load() {
 		return place{}, ErrClosed
 	}
+	var at place
 	limit := min(q.producer.cfg.BatchBytes, q.topic.maxBatch)
 	if q.open != nil && q.open.builder.Count() > 0 && q.open.builder.Size()+size > limit {
+		at.filled = q.open
+		at.filled.filling = make(chan struct{})
 		q.seal()
 	}
 	b := q.opening()
@@ -55,7 +67,7 @@ func (q *queue) add(ctx context.Context, rec *Record, size int, done Receiver, n
 	if b.builder.Size() >= limit {
 		q.seal()
 	}
-	at := place{number: b.number, sender: q.claim()}
+	at.number, at.sender = b.number, q.claim()
 	if at.sender && now {
 		at.batch = q.take()
 	}

@@ -43,13 +43,10 @@ func (q *queue) rest() {
 
 // deliver sends b until its outcome is settled, and tells its senders.
 func (q *queue) deliver(b *batch) outcome {
-	if b.dropped {
-		b.rebuild()
-	}
 	var out outcome
 	var t trial
-	if b.builder.Count() > 0 {
-		out = q.send(b, b.builder.Compress(q.producer.cfg.Compression), &t)
+	if data := b.finish(q.producer.cfg.Compression); data != nil {
+		out = q.send(b, data, &t)
 	}
 	q.producer.buffer.give(b.bytes) // before the callbacks, which may send again
 	b.tell(q.topic.name, q.id.Partition, out)

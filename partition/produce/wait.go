@@ -14,14 +14,20 @@ type wait struct {
 	ctx    context.Context // ends with the producer, too
 	cancel context.CancelFunc
 	limit  *time.Timer
-	stops  []func() bool // of the contexts of records
+	stops  []func() bool   // of the contexts of records
+	only   <-chan struct{} // ends the one context that all records had the last time; nil: they had others
+	stays  bool            // that one had come twice, and is watched on: it may come again
 }
 
 // begin returns a context that ends after limit, when the contexts of all records of b
 // have ended, or when the producer gives up. The caller has the role of the sender, and
 // calls end before it begins again.
 func (q *queue) begin(b *batch, limit time.Duration) context.Context {
-	w := q.wait
+	w, only := q.wait, b.only()
+	if w != nil && w.stays && w.only != only && !w.unwatch() {
+		w.cancel() // it is about to be ended
+		w = nil
+	}
 	if w == nil {
 		w = new(wait)
 		w.ctx, w.cancel = context.WithCancel(q.producer.ctx)
@@ -30,10 +36,21 @@ func (q *queue) begin(b *batch, limit time.Duration) context.Context {
 	} else {
 		w.limit.Reset(limit)
 	}
-	if !b.lasting {
+	again := only != nil && w.only == only
+	if !b.lasting && !(again && w.stays) {
 		w.watch(b.contexts)
 	}
+	w.only, w.stays = only, again
 	return w.ctx
+}
+
+// only returns what ends the one context that all records of b have; nil: they have
+// others.
+func (b *batch) only() <-chan struct{} {
+	if b.lasting || len(b.contexts) != 1 {
+		return nil
+	}
+	return b.contexts[0].Done()
 }
 
 // watch has the wait end when all those contexts have.
@@ -58,15 +75,33 @@ func (w *wait) watch(contexts []context.Context) {
 func (q *queue) end() {
 	w := q.wait
 	again := w.limit.Stop()
-	for _, stop := range w.stops {
-		again = stop() && again
+	if !w.stays {
+		again = w.unwatch() && again
 	}
-	clear(w.stops)
-	w.stops = w.stops[:0]
 	if !again || w.ctx.Err() != nil {
+		q.waitNoMore()
+	}
+}
+
+// waitNoMore gives up the wait, if there is one. Nobody has the role of the sender, or
+// the caller has.
+func (q *queue) waitNoMore() {
+	if w := q.wait; w != nil {
+		w.unwatch()
 		w.cancel()
 		q.wait = nil
 	}
+}
+
+// unwatch reports whether none of the contexts has ended.
+func (w *wait) unwatch() bool {
+	none := true
+	for _, stop := range w.stops {
+		none = stop() && none
+	}
+	clear(w.stops)
+	w.stops = w.stops[:0]
+	return none
 }
 
 // unwanted reports whether the contexts of all records have ended.

@@ -2,6 +2,8 @@ package produce
 
 import (
 	"context"
+	"fmt"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -102,4 +104,130 @@ func TestABatchBehindAFullOneDoesNotGrow(t *testing.T) {
 		require.Equal(t, q.full[0].builder.Size(), q.open.largest)
 		require.Less(t, q.open.builder.Size(), q.open.largest)
 	})
+}
+
+// Whoever finds a batch full completes it, while another is on its way; but the records
+// whose context ends before it leaves are not in what leaves.
+func TestABatchIsCompletedByWhoFindsItFull(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFake()
+		f.delay = time.Second
+		p := start(t, Config{BatchBytes: 10_000}, f)
+		var l teller
+		ctx, cancel := context.WithCancel(t.Context())
+		var want []string
+		for i := range 22 {
+			v := fmt.Sprintf("%04d%s", i, strings.Repeat("x", 1000))
+			if i == 3 {
+				p.Send(ctx, value(v), l.done(v))
+				continue
+			}
+			want = append(want, v)
+			p.Send(t.Context(), value(v), l.done(v))
+			synctest.Wait() // the first has left
+		}
+		q := (*(*p.topics.Load())["t"].queues.Load())[0]
+		require.Len(t, q.full, 2)
+		for _, b := range q.full {
+			require.NoError(t, b.data.Check())
+		}
+		require.Nil(t, q.open.data)
+		cancel()
+		require.NoError(t, p.Flush(t.Context()))
+		require.Equal(t, want, f.values("t", 0))
+		told := l.all()
+		require.ErrorIs(t, told[3].err, context.Canceled)
+		require.Len(t, told, 22)
+	})
+}
+
+// A counted context counts those who watch it, and how often one has begun to.
+type counted struct {
+	context.Context
+	watched, began int
+}
+
+func (c *counted) AfterFunc(f func()) func() bool {
+	c.watched, c.began = c.watched+1, c.began+1
+	stop := context.AfterFunc(c.Context, f)
+	return func() bool { c.watched--; return stop() }
+}
+
+// Value hides what package context would ask in place of c.
+func (c *counted) Value(any) any { return nil }
+
+// A context that comes again and again is watched on, until another comes, or none will.
+func TestAContextThatComesAgainIsWatchedOn(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p, err := New(Config{}, newFake())
+		require.NoError(t, err)
+		ctx, cancel := context.WithCancel(t.Context())
+		long := &counted{Context: ctx}
+		send := func(ctx context.Context) {
+			_, err := p.SendSync(ctx, value("v"))
+			require.NoError(t, err)
+		}
+		send(context.Background()) // who comes first looks for the topic, too
+		for n, want := range []counted{{long, 0, 1}, {long, 1, 2}, {long, 1, 2}} {
+			send(long)
+			require.Equal(t, []int{want.watched, want.began}, []int{long.watched, long.began}, n)
+		}
+		other := &counted{Context: t.Context()}
+		send(other)
+		require.Zero(t, long.watched)
+		require.Zero(t, other.watched, "it may have come for once")
+		send(long)
+		send(long)
+		require.Equal(t, 1, long.watched)
+
+		cancel() // is no concern of others
+		send(other)
+		synctest.Wait()
+		send(other)
+		require.Equal(t, 1, other.watched)
+		require.NoError(t, p.Close(t.Context()))
+		require.Zero(t, other.watched)
+	})
+}
+
+// What is watched on ends its own batches, and no other.
+func TestAContextThatIsWatchedOnEndsItsOwnBatches(t *testing.T) {
+	for _, tt := range []struct {
+		name  string
+		own   bool // the batch is of that context
+		early bool // it ends before the batch leaves
+		wait  bool // and its function has run by then
+	}{
+		{"its own", true, false, false},
+		{"another's, under way", false, false, false},
+		{"another's, just after it", false, true, false},
+		{"another's, later", false, true, true},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				q := &queue{producer: start(t, Config{}, newFake())}
+				long, end := context.WithCancel(t.Context())
+				for range 3 {
+					q.begin(&batch{contexts: []context.Context{long}}, time.Second)
+					q.end()
+				}
+				b := &batch{contexts: []context.Context{t.Context()}}
+				if tt.own {
+					b.contexts[0] = long
+				}
+				if tt.early {
+					end()
+				}
+				if tt.wait {
+					synctest.Wait()
+				}
+				ctx := q.begin(b, time.Second)
+				end()
+				synctest.Wait()
+				require.Equal(t, tt.own, ctx.Err() != nil)
+				q.end()
+				q.waitNoMore()
+			})
+		})
+	}
 }

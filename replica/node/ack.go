@@ -31,11 +31,10 @@ func (f *fetcher) ack(r *Replica) {
 
 // An ackRound is the acks that go together. Its memory is used again in the next.
 type ackRound struct {
+	exchange
 	ctx     context.Context
 	flushed []*Replica
 	acked   []*Replica // those of them that req names
-	req     replica.FetchRequest
-	resp    replica.FetchResponse
 	request *requestOp
 }
 
@@ -78,7 +77,7 @@ func (f *fetcher) sendAck(a *ackRound) {
 	if len(a.acked) == 0 || a.req.BrokerEpoch == 0 {
 		return
 	}
-	_, err := f.call(a.ctx, &a.req, &a.resp)
+	_, err := f.call(a.ctx, &a.exchange)
 	if err != nil {
 		f.n.logger.Debug("ack", "leader", f.leader, "error", err)
 	}

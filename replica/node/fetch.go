@@ -10,7 +10,6 @@ import (
 	"github.com/samsalog/samsa/log"
 	"github.com/samsalog/samsa/partition"
 	"github.com/samsalog/samsa/replica"
-	"github.com/samsalog/samsa/transport/wire"
 )
 
 // A fetcher fetches, from one leader, all the partitions that this broker follows it
@@ -239,8 +238,7 @@ func (f *fetcher) stop(l *lane) {
 // request asks a replica what to fetch now. The turn is held.
 func (f *fetcher) request(now time.Time, o *requestOp, r *Replica) bool {
 	o.leader, o.ok, o.cools = f.leader, false, false
-	r.doAt(now, o)
-	<-o.done
+	r.await(now, o, o.done)
 	return o.ok
 }
 
@@ -250,22 +248,21 @@ func (f *fetcher) number(parts []replica.FetchPartition) replica.FetchRequest {
 	return replica.FetchRequest{From: f.n.self, BrokerEpoch: f.n.Epoch(), Sequence: f.seq, Partitions: parts}
 }
 
-// call sends one fetch, decodes the answer into resp, and checks that it has the
-// request's shape.
-func (f *fetcher) call(ctx context.Context, req *replica.FetchRequest, resp *replica.FetchResponse) ([][]byte, error) {
-	var w wire.Writer
-	req.Encode(&w)
-	got, err := f.n.call(ctx, f.leader, Message{Kind: KindFetch, Head: w.Bytes()})
+// call sends one fetch, decodes the answer, and checks that it has the request's shape.
+func (f *fetcher) call(ctx context.Context, x *exchange) ([][]byte, error) {
+	w := x.head.Writer()
+	x.req.Encode(&w)
+	got, err := f.n.call(ctx, f.leader, Message{Kind: KindFetch, Head: x.head.Take(&w)})
 	if err != nil {
 		return nil, err
 	}
-	if err := resp.Decode(got.Head); err != nil {
+	if err := x.resp.Decode(got.Head); err != nil {
 		return nil, err
 	}
-	if refused := resp.Code.Err(); refused != nil {
+	if refused := x.resp.Code.Err(); refused != nil {
 		return nil, refused
 	}
-	if n := len(got.Data); n != 0 && n != len(resp.Partitions) || !req.Cold && !sameShape(req.Partitions, resp.Partitions) {
+	if n := len(got.Data); n != 0 && n != len(x.resp.Partitions) || !x.req.Cold && !sameShape(x.req.Partitions, x.resp.Partitions) {
 		return nil, errShape
 	}
 	return got.Data, nil
@@ -317,7 +314,6 @@ func newRequestOp(maxBytes int32) *requestOp {
 }
 
 func (o *requestOp) perform(r *Replica, now time.Time) {
-	defer func() { o.done <- struct{}{} }()
 	if r.lost.Load() || r.follower == nil || r.state.Leader != o.leader {
 		return
 	}
@@ -340,12 +336,10 @@ func newAnsweredOp() *answeredOp { return &answeredOp{done: make(chan struct{}, 
 
 func (o *answeredOp) hand(now time.Time, r *Replica, q asked, a replica.FetchAnswer, data []byte) {
 	o.asked, o.answer, o.data = q, a, data
-	r.doAt(now, o)
-	<-o.done
+	r.await(now, o, o.done)
 }
 
 func (o *answeredOp) perform(r *Replica, now time.Time) {
-	defer func() { o.done <- struct{}{} }()
 	if r.lost.Load() || r.follower == nil || r.asked != o.asked.turn {
 		return
 	}

@@ -14,13 +14,13 @@ import (
 
 // Handle answers a message of another broker. It returns soon after ctx has ended.
 func (n *Node) Handle(ctx context.Context, m Message) (Message, error) {
+	if m.Kind == KindFetch {
+		return n.handleFetch(ctx, m)
+	}
 	w := wire.NewWriter(nil)
-	var data [][]byte
 	var err error
 	switch m.Kind {
 	case KindPing:
-	case KindFetch:
-		data, err = n.handleFetch(ctx, m.Head, w)
 	case KindRegister:
 		err = n.handleRegister(ctx, m.Head, w)
 	case KindHeartbeat:
@@ -34,7 +34,7 @@ func (n *Node) Handle(ctx context.Context, m Message) (Message, error) {
 	default:
 		err = fmt.Errorf("node: message of unknown kind %d", m.Kind)
 	}
-	return Message{Kind: m.Kind, Head: w.Bytes(), Data: data}, err
+	return Message{Kind: m.Kind, Head: w.Bytes()}, err
 }
 
 func (n *Node) handleRegister(ctx context.Context, head []byte, w *wire.Writer) error {

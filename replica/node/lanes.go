@@ -51,10 +51,9 @@ func (f *fetcher) report(what string, err error, kicked bool) {
 
 // A round is one fetch of a lane. Its memory is used again in the next.
 type round struct {
+	exchange
 	ctx     context.Context // ends when the lane is kicked
 	begun   time.Time
-	req     replica.FetchRequest
-	resp    replica.FetchResponse
 	members []*followed // of the lane, those included who want nothing now
 	asked   []*followed // whose parts req has, but for those that a leader keeps
 	parts   []asked     // likewise
@@ -175,7 +174,7 @@ func (f *fetcher) fetchHot(r *round) (learned bool, err error) {
 	if len(r.asked) < len(r.members) {
 		r.req.MaxWaitMs = min(r.req.MaxWaitMs, 20) // some are delayed: ask them again soon
 	}
-	data, err := f.call(r.ctx, &r.req, &r.resp)
+	data, err := f.call(r.ctx, &r.exchange)
 	if err != nil {
 		return false, err
 	}
@@ -331,7 +330,7 @@ func (f *fetcher) fetchCold(r *round) (learned bool, err error) {
 	if r.req.BrokerEpoch == 0 {
 		return false, errNothing
 	}
-	data, err := f.call(r.ctx, &r.req, &r.resp)
+	data, err := f.call(r.ctx, &r.exchange)
 	if err == nil && r.resp.Lost {
 		err = errLost
 	}

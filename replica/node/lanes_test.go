@@ -191,8 +191,7 @@ func TestAnAnswerThatWasOvertakenIsDropped(t *testing.T) {
 		ask := func() asked {
 			o := newRequestOp(1)
 			o.leader = n.self
-			r.do(o)
-			<-o.done
+			r.await(time.Now(), o, o.done)
 			require.True(t, o.ok)
 			return o.asked
 		}

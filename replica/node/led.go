@@ -38,9 +38,8 @@ func (l *Led) Append(records []log.Record) (log.Offset, error) {
 	}
 	// It waits by its end, not in the queue of the producers.
 	o := l.r.node.produceOp(l.epoch, partition.AcksNone, b.Build())
-	l.r.do(&ledAppend{o})
-	code := <-o.appended
-	end := o.end
+	l.r.await(time.Now(), &ledAppend{o}, o.appended)
+	code, end := o.code, o.end
 	l.r.node.free(o)
 	if code != partition.OK {
 		return 0, fmt.Errorf("append to %s: %w", l.r.name(), code)
@@ -55,7 +54,7 @@ type ledAppend struct{ o *produceOp }
 func (a *ledAppend) perform(r *Replica, now time.Time) {
 	if r.leader != nil {
 		if code := r.leader.CanAppend(partition.AcksAll); code != partition.OK {
-			a.o.appended <- code
+			a.o.code = code
 			return
 		}
 	}

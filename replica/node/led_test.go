@@ -60,8 +60,8 @@ func TestScanPassesBatchesWithoutRecords(t *testing.T) {
 		binary.BigEndian.PutUint32(empty[17:], crc32.Checksum(empty[21:], crc32.MakeTable(crc32.Castagnoli)))
 		for _, b := range []log.Batch{empty, empty, batch(2, 1), empty, batch(1, 1), empty} {
 			o := n.produceOp(l.epoch, partition.AcksNone, b) // past the checks of what a client sends
-			r.do(o)
-			require.Equal(t, partition.OK, <-o.appended)
+			r.await(time.Now(), o, o.appended)
+			require.Equal(t, partition.OK, o.code)
 			n.free(o)
 		}
 		r.flushInTurn()

@@ -34,13 +34,14 @@ func (n *Node) Produce(ctx context.Context, req partition.ProduceRequest, batch 
 		return n.refusal(req.ID, code)
 	}
 	o := n.produceOp(req.Epoch, req.Acks, batch)
-	r.doAt(now, o)
-	if code := <-o.appended; code != partition.OK {
+	r.await(now, o, o.appended)
+	if o.code != partition.OK {
+		code = o.code
 		n.free(o)
 		return n.refusal(req.ID, code)
 	}
 	resp := partition.ProduceResponse{First: o.first, Epoch: o.epoch, Leader: n.self}
-	resp.Code = r.await(ctx, o, time.Duration(req.TimeoutMs)*time.Millisecond)
+	resp.Code = r.commit(ctx, o, time.Duration(req.TimeoutMs)*time.Millisecond)
 	if resp.Code == partition.OK {
 		n.free(o) // else the owner may still have an answer to leave
 	}
@@ -80,9 +81,9 @@ func inflatedLimit(largest int) int {
 	return times * largest
 }
 
-// await waits until an appended batch is as safe as its producer asked; for the
+// commit waits until an appended batch is as safe as its producer asked; for the
 // ISR it waits until ctx ends, or for limit if that is not 0.
-func (r *Replica) await(ctx context.Context, o *produceOp, limit time.Duration) partition.Code {
+func (r *Replica) commit(ctx context.Context, o *produceOp, limit time.Duration) partition.Code {
 	if o.acks == partition.AcksNone || r.topic.Durability != partition.Synced {
 		r.flushInTurn()
 	} else {
@@ -138,8 +139,9 @@ type produceOp struct {
 	acks  partition.Acks
 	batch log.Batch
 
+	code       partition.Code // of the append
 	first, end log.Offset
-	appended   chan partition.Code // room for one: the owner never waits for a caller
+	appended   chan struct{}       // room for one: the owner never waits for a caller
 	done       chan partition.Code // likewise
 	limit      *time.Timer         // of the wait; nil: there was none yet
 }
@@ -149,7 +151,7 @@ type produceOp struct {
 func (n *Node) produceOp(epoch log.Epoch, acks partition.Acks, b log.Batch) *produceOp {
 	o, _ := n.ops.Get().(*produceOp)
 	if o == nil {
-		o = &produceOp{appended: make(chan partition.Code, 1), done: make(chan partition.Code, 1)}
+		o = &produceOp{appended: make(chan struct{}, 1), done: make(chan partition.Code, 1)}
 	}
 	o.epoch, o.acks, o.batch = epoch, acks, b
 	return o
@@ -171,8 +173,7 @@ func (n *Node) free(o *produceOp) {
 	n.ops.Put(o)
 }
 
-// perform leaves the answer last: from then on the op may be in other hands.
-func (o *produceOp) perform(r *Replica, now time.Time) { o.appended <- o.append(r, now) }
+func (o *produceOp) perform(r *Replica, now time.Time) { o.code = o.append(r, now) }
 
 // append refuses with a code of which the outcome is known, but for StorageFailed.
 func (o *produceOp) append(r *Replica, now time.Time) partition.Code {

@@ -27,7 +27,7 @@ type Replica struct {
 	fetcher  *fetcher     // of its leader, while it follows
 	asked    uint64       // counts its requests for records; the answer to the newest counts
 	waiters  []*produceOp // by rising end
-	served   []op         // room for the next queue
+	served   []queued     // room for the next queue
 
 	high      atomic.Int64         // the high watermark, as known here
 	standing  atomic.Pointer[role] // what others may ask about without owning the replica
@@ -52,7 +52,7 @@ type Replica struct {
 	tidying chan struct{} // room for one: held while something writes to its directory beside the log's owner
 
 	mu     sync.Mutex // guards queue, active and parked; held for a few instructions only
-	queue  []op
+	queue  []queued
 	active bool
 	parked []*parked
 }
@@ -80,14 +80,32 @@ func newReplica(n *Node, id partition.ID, topic partition.TopicConfig, l *log.Lo
 	return r
 }
 
-// do performs one op now if the replica is idle, and else leaves it to the owner.
-func (r *Replica) do(o op) { r.doAt(time.Now(), o) }
+// A queued is an op that waits for the owner.
+type queued struct {
+	op
+	done chan<- struct{} // is told when it has been performed; nil: nobody waits for that
+}
 
-// doAt is do for who has just looked at the clock.
-func (r *Replica) doAt(now time.Time, o op) {
-	if !r.enqueue(o) {
+// do performs one op now if the replica is idle, and else leaves it to the owner.
+func (r *Replica) do(o op) {
+	if r.enqueue(queued{op: o}) {
+		r.own(time.Now(), o)
+	}
+}
+
+// await performs one op now if the replica is idle, and else waits until the owner has.
+// The caller has just looked at the clock, and keeps done, which has room for one, for
+// this alone: most find the replica idle and have no use for it.
+func (r *Replica) await(now time.Time, o op, done chan struct{}) {
+	if r.enqueue(queued{o, done}) {
+		r.own(now, o)
 		return
 	}
+	<-done
+}
+
+// own performs the op with which the caller has become the owner.
+func (r *Replica) own(now time.Time, o op) {
 	o.perform(r, now)
 	r.settle()
 	// Who came meanwhile is served here, once, since a goroutine costs more than most ops;
@@ -97,12 +115,12 @@ func (r *Replica) doAt(now time.Time, o op) {
 	}
 }
 
-// enqueue reports whether the caller is now the owner; then o is not queued.
-func (r *Replica) enqueue(o op) (owner bool) {
+// enqueue reports whether the caller is now the owner; then q is not queued.
+func (r *Replica) enqueue(q queued) (owner bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.active {
-		r.queue = append(r.queue, o)
+		r.queue = append(r.queue, q)
 		return false
 	}
 	r.active = true
@@ -131,8 +149,11 @@ func (r *Replica) serveQueue() bool {
 		return false
 	}
 	now := time.Now()
-	for _, o := range work {
-		o.perform(r, now)
+	for _, q := range work {
+		q.perform(r, now)
+		if q.done != nil {
+			q.done <- struct{}{} // from now on the op may be in other hands
+		}
 	}
 	r.settle()
 	clear(work)

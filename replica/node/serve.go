@@ -15,21 +15,23 @@ import (
 type exchange struct {
 	req  replica.FetchRequest
 	resp replica.FetchResponse
+	head wire.Slab // of what is sent: the request, or the answer
 }
 
 // handleFetch answers a follower's fetch. It returns soon after ctx has ended.
-func (n *Node) handleFetch(ctx context.Context, head []byte, w *wire.Writer) ([][]byte, error) {
+func (n *Node) handleFetch(ctx context.Context, m Message) (Message, error) {
 	x, _ := n.exchanges.Get().(*exchange)
 	if x == nil {
 		x = new(exchange)
 	}
 	defer n.exchanges.Put(x)
-	if err := x.req.Decode(head); err != nil {
-		return nil, err
+	if err := x.req.Decode(m.Head); err != nil {
+		return Message{}, err
 	}
 	data := n.fetch(ctx, &x.req, &x.resp)
-	x.resp.Encode(w)
-	return data, nil
+	w := x.head.Writer()
+	x.resp.Encode(&w)
+	return Message{Kind: m.Kind, Head: x.head.Take(&w), Data: data}, nil
 }
 
 // fetch answers req in resp.
@@ -124,8 +126,7 @@ func (s *serving) fetched(now time.Time, at *served, req *replica.FetchRequest, 
 		o.done = make(chan struct{}, 1)
 	}
 	o.from, o.number, o.part = req.From, s.number, *p
-	r.doAt(now, o)
-	<-o.done
+	r.await(now, o, o.done)
 	at.r, at.role = r, o.role
 	at.answer, at.removed = o.answer, p.Removed
 	at.read = o.read && p.MaxBytes > 0
@@ -146,7 +147,6 @@ type fetchedOp struct {
 }
 
 func (o *fetchedOp) perform(r *Replica, now time.Time) {
-	defer func() { o.done <- struct{}{} }()
 	o.read, o.stale, o.news = false, false, false
 	o.answer, o.role = replica.FetchAnswer{ID: r.id, Code: partition.NotLeader}, r.standing.Load()
 	if r.lost.Load() || r.state == nil {
