@@ -184,10 +184,11 @@ func TestWhatWasPromisedIsKept(t *testing.T) {
 				require.ErrorIs(t, err, logtest.ErrCrashed)
 			}
 			require.NoError(t, disk.PowerFail(rng))
-			lost, err := disk.Clone(".", log.NewMemFS())
-			require.NoError(t, err)
+			if lost := logtest.NewDisk(log.NewMemFS()); variant == 0 && (at < 60 || at%8 == 0) { // all of a first start
+				copyTree(t, lost, disk, ".")
+				w.checkLost(lost, fmt.Sprintf("call %d", at))
+			}
 			w.check(disk, fmt.Sprintf("call %d variant %d", at, variant))
-			w.checkLost(lost, fmt.Sprintf("call %d variant %d", at, variant))
 		}
 		if ended {
 			require.Greater(t, at, 50)
