@@ -59,6 +59,8 @@ var onceFailed = []struct {
 	{3601, 15000, "a leader whose log starts where nothing is committed any more, within a batch"},
 	{815330, 5000, "a record that was committed while its leader looked at a compaction"},
 	{711191, 20000, "a key whose newest record was given up, and the one before compacted away"},
+	{407, 15000, "what a compaction had left of records that one unclean election gave up and another brought back"},
+	{219, 15000, "a late registration of a former disk, and then a late one of the present disk"},
 	{88213565, 5000, "what was on its way to a disk at a power cut, behind a bit that is another"},
 }
 
