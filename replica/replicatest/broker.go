@@ -25,22 +25,27 @@ type broker struct {
 	p    *process // nil: down
 	life int      // rises with each death
 
-	voter    bool          // its disk is the one with which the quorum was formed
-	refuses  bool          // while down: the machine is up, and says that nobody is there
-	paused   time.Duration // until then its process stands still
-	hung     time.Duration // until then its disk does not answer
-	syncTime time.Duration // how long a flush takes, about
-	late     time.Duration // by how much roles follow the metadata, at most
-	skew     time.Duration // of its wall clock
-	limit    int64         // bytes that its disk holds; below 0: no end
-	rotten   bool          // a bit of what it keeps as a voter has been
-	inbound  []*call       // being served
-	mirrors  map[partition.ID]*mirror
-	former   map[partition.ID][]*mirror // of the disks before this one
+	voter     bool          // its disk is the one with which the quorum was formed
+	refuses   bool          // while down: the machine is up, and says that nobody is there
+	paused    time.Duration // until then its process stands still
+	hung      time.Duration // until then its disk does not answer
+	syncTime  time.Duration // how long a flush takes, about
+	late      time.Duration // by how much roles follow the metadata, at most
+	news      time.Duration // by how much what the quorum says comes late, at most
+	usualNews time.Duration // the same, where nothing is wrong
+	skew      time.Duration // of its wall clock
+	limit     int64         // bytes that its disk holds; below 0: no end
+	rotten    bool          // a bit of what it keeps as a voter has been
+	inbound   []*call       // being served
+	mirrors   map[partition.ID]*mirror
+	former    map[partition.ID][]*mirror // of the disks before this one
 }
 
 func newBroker(w *World, id partition.BrokerID) *broker {
 	b := &broker{w: w, id: id, voter: slices.Contains(w.setup.voters, id), limit: -1}
+	if w.net.IntN(2) == 0 {
+		b.usualNews = span(w.net, 0, w.setup.news)
+	}
 	b.renew()
 	return b
 }
@@ -61,8 +66,8 @@ func (b *broker) renew() {
 
 // calm ends what is wrong with the machine.
 func (b *broker) calm() {
-	b.syncTime = span(b.w.disks, 200*time.Microsecond, 2*time.Millisecond)
-	b.late, b.paused, b.hung, b.limit = 0, 0, 0, -1
+	b.syncTime = span(b.w.disks, 200*time.Microsecond, []time.Duration{2, 2, 20}[b.w.disks.IntN(3)]*time.Millisecond)
+	b.late, b.news, b.paused, b.hung, b.limit = 0, b.usualNews, 0, 0, -1
 	b.disk.Limit(-1)
 }
 
@@ -149,6 +154,7 @@ func (b *broker) boot() {
 func (b *broker) kill(power bool, rng *rand.Rand) {
 	b.w.note("killed", b.id, int64(b.life), int64(b2i(power)))
 	b.w.watch.counts.Crashes++
+	forget := b.forgets()
 	b.disk.Fail(errKilled)
 	if power {
 		b.powerFail(rng)
@@ -156,6 +162,7 @@ func (b *broker) kill(power bool, rng *rand.Rand) {
 	b.disk.Revive()
 	b.disk.Limit(b.limit)
 	b.gone(false, power)
+	forget()
 }
 
 // harmed reports whether something has been done to a copy on its disk that is not
@@ -193,6 +200,7 @@ func (b *broker) gone(crashed, power bool) {
 	if b.p != nil {
 		b.p.dead = true
 	}
+	w.lastWords(b)
 	b.p = nil
 	b.life++
 	b.hung, b.paused = 0, 0

@@ -139,6 +139,34 @@ func (o *observer) commit(p *part, m *mirror, high log.Offset) {
 	}
 }
 
+// hears sees a leader hear of a follower. After a fetch that comes late it must not take
+// the follower to hold more than it does (I9), if it has heard of its present life: what an
+// earlier one held, or a log that has been cut since, proves nothing by then.
+func (o *observer) hears(c *copyOf, from partition.BrokerID, n number) {
+	if !n.before(c.newest[from]) {
+		c.newest[from] = n
+		return
+	}
+	if st, ok := o.table.Partition(c.id); !ok || st.Epoch != c.leader.Epoch() {
+		return // it leads no more, and others have been told so
+	}
+	b, p := o.w.broker(from), c.mirror.part
+	m := b.mirrors[c.id]
+	if b.p == nil || b.p.epoch != c.newest[from].broker || m == nil || m.harmed() || m.lineage != p.lineage {
+		return
+	}
+	held := m.end()
+	if p.synced {
+		held = m.flushed
+	}
+	for _, f := range c.leader.Followers() {
+		if f.ID == from && f.Ack > held {
+			o.w.fail("I9", "broker %d leads %s and takes broker %d to hold it up to %d, of which it has heard in its life %d: it holds up to %d, flushed %d",
+				c.p.id, p.name, from, f.Ack, b.p.epoch, m.end(), m.flushed)
+		}
+	}
+}
+
 // members checks those who may be elected (I2, I3, I10), and that the leader counts on
 // all of them (I4).
 func (o *observer) members(id partition.ID, p *part) {

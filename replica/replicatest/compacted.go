@@ -155,6 +155,9 @@ func (m *mirror) add(b log.Batch) {
 		return
 	}
 	list, err := p.whole(b)
+	if err != nil && b.Next() > p.hw && len(p.givenUp(b)) > 0 {
+		list, err = p.givenUp(b), nil
+	}
 	switch front := len(m.marks) == 0 && b.First() < m.start && m.start < b.Next(); {
 	case err != nil && m.lineage != p.lineage:
 		m.marks = append(m.marks, p.remains(b)) // what it was is given up, and so will it be
@@ -169,6 +172,19 @@ func (m *mirror) add(b log.Batch) {
 			}
 		}
 	}
+}
+
+// givenUp returns the batches that a batch is what is left of, if they were committed
+// before an unclean election gave them up. Another such election may bring them back.
+func (p *part) givenUp(b log.Batch) []batchMark {
+	for _, was := range p.former {
+		from := slices.IndexFunc(was, func(k batchMark) bool { return k.first == b.First() })
+		to := slices.IndexFunc(was, func(k batchMark) bool { return k.next == b.Next() && k.epoch == b.Epoch() })
+		if from >= 0 && to >= from {
+			return was[from : to+1]
+		}
+	}
+	return nil
 }
 
 // remains is the mark of what is left of batches that are not known any more but for

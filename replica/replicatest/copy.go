@@ -43,9 +43,10 @@ type copyOf struct {
 	stuck  bool      // it follows nobody until it has left ISR and ELR
 	spoke  log.Epoch // the newest in which it has led or followed; NoEpoch: none
 
-	heard   log.Epoch  // the one in which it learned its high watermark; NoEpoch: none
-	led     log.Offset // the highest high watermark of the present leader epoch
-	touched bool       // to be looked at by the observer
+	heard   log.Epoch                     // the one in which it learned its high watermark; NoEpoch: none
+	led     log.Offset                    // the highest high watermark of the present leader epoch
+	newest  map[partition.BrokerID]number // of the fetches that it has been told of, likewise
+	touched bool                          // to be looked at by the observer
 }
 
 type role struct {
@@ -125,7 +126,7 @@ func (c *copyOf) lead(a *replica.Assignment) {
 		Start: c.log.Start(), Removed: c.log.RemovedBelow(), End: c.log.End(), Flushed: c.log.Flushed(), HighWatermark: c.high,
 	})
 	c.high, c.heard = c.leader.HighWatermark(), a.State.Epoch
-	c.led = c.high
+	c.led, c.newest = c.high, make(map[partition.BrokerID]number)
 	c.p.w.watch.leads(c)
 	if c.log.Flushed() < c.log.End() {
 		c.flushInTurn()

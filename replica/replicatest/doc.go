@@ -34,7 +34,8 @@
 //	I6  epochs do not fall within a log, and its history of them is what a scan yields
 //	I7  one leader an epoch
 //	I8  log start <= high watermark <= log end; a leader's never falls
-//	I9  what is acknowledged is committed, and durable in MinISR copies
+//	I9  what is acknowledged is committed, and durable in MinISR copies; a leader takes no
+//	    follower to hold more than it does, once it has heard of its present life
 //	I10 a replica that lost something stands in neither ISR nor ELR
 //	I11 broker epochs are unique and only rise
 //	I12 what a broker knows of a partition does not grow older
@@ -69,8 +70,14 @@
 // A copy of a compacted topic is compared by what is left of it: see compacted.go.
 // Tombstones go soon, so that who was away for a moment must begin anew.
 //
+// Connections stall, and what was said into one arrives when its sender has died, has
+// come back with an empty disk and has been heard again: see stall.go. Some clusters have
+// brokers that keep what they have in memory, or lose copies with each process; news of the
+// quorum reaches some late all the time.
+//
 // Faults strike at times that are drawn, or wait for a moment in the middle of a step: a
-// follower about to join the ISR, a log about to be cut. See moment.go.
+// follower about to join the ISR, a log about to be cut. A seed may have a favourite among
+// these, in which several faults meet. See moment.go.
 //
 // # A seed that fails
 //

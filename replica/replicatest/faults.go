@@ -4,14 +4,11 @@ import (
 	"fmt"
 	oldrand "math/rand"
 	"math/rand/v2"
-	"path/filepath"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/samsalog/samsa/log/logtest"
 	"github.com/samsalog/samsa/partition"
-	"github.com/samsalog/samsa/partition/mutate"
 )
 
 // A Fault is one thing that goes wrong, or that an operator asks for.
@@ -54,10 +51,10 @@ var breakages = []kind{
 		if f.When == anyMoment {
 			b = w.straggler(f, b)
 		}
-		w.wipe(b)
+		w.wipe(b, f.dice().IntN(3) == 0)
 	}},
 	{"flip", 3, func(w *World, f Fault, b *broker) { w.flip(b, f) }},
-	{"mislay", 2, func(w *World, f Fault, b *broker) { w.mislay(b, f) }},
+	{"mislay", 5, func(w *World, f Fault, b *broker) { w.mislayOne(b, f) }},
 	{"rot", 2, func(w *World, f Fault, b *broker) { w.rot(b, f) }},
 	{"fail sync", 2, func(_ *World, f Fault, b *broker) {
 		b.disk.Inject(logtest.Fault{Op: logtest.Sync | logtest.SyncDir, Nth: 1 + int(f.size*6), Err: errDisk})
@@ -69,10 +66,7 @@ var breakages = []kind{
 		b.skew = time.Duration((f.size - 0.5) * float64(6*time.Hour))
 		w.faults.skew = b.skew / 2
 	}},
-	{"late", 4, func(w *World, f Fault, b *broker) {
-		b.late = f.For
-		w.at(2*f.For, nil, always, "in time", func() { b.late = 0 })
-	}},
+	{"late", 6, func(w *World, f Fault, b *broker) { w.late(f, b) }},
 	{"slow disk", 3, func(w *World, f Fault, b *broker) {
 		usual := b.syncTime
 		b.syncTime = time.Duration(f.size * float64(500*time.Millisecond))
@@ -127,6 +121,8 @@ var breakages = []kind{
 		w.links.dup = f.size * 0.5
 		w.at(f.For, nil, always, "no repeat", func() { w.links.dup = 0 })
 	}},
+	{"fade", 6, func(w *World, f Fault, b *broker) { w.fade(f, b) }},
+	{"stall", 6, func(w *World, f Fault, b *broker) { w.stallOne(f, b) }},
 	{"disorder", 5, func(w *World, f Fault, _ *broker) {
 		w.links.slow, w.links.late = f.size*0.5, f.For/2
 		w.at(4*f.For, nil, always, "order", func() { w.links.slow = 0 })
@@ -143,6 +139,8 @@ type faults struct {
 	struck  []Fault
 	waiting []Fault       // for their moment
 	skew    time.Duration // of the clients' clocks
+
+	favourite moment
 }
 
 func newFaults(w *World, rng *rand.Rand) *faults {
@@ -158,6 +156,7 @@ func newFaults(w *World, rng *rand.Rand) *faults {
 	if !some {
 		f.weights[0] = 1
 	}
+	f.favourite = drawFavourite(rng)
 	f.pace = []time.Duration{60, 150, 400, 1000}[rng.IntN(4)] * time.Millisecond
 	return f
 }
@@ -177,7 +176,7 @@ func (f *faults) next() {
 	}
 	one.Other = partition.BrokerID(1 + (int(one.Broker)+rng.IntN(n-1))%n)
 	one.For = time.Duration(rng.Float64() * float64([]time.Duration{100, 1000, 4000}[rng.IntN(3)]*time.Millisecond))
-	one.When = drawMoment(rng)
+	one.When = f.drawMoment()
 	w.at(wait, nil, always, "fault", func() {
 		if w.calm {
 			return
@@ -251,6 +250,24 @@ func (w *World) straggler(f Fault, b *broker) *broker {
 	return b
 }
 
+// late has the metadata reach a broker late, or its roles follow the metadata late.
+func (w *World) late(f Fault, b *broker) {
+	dice := f.dice()
+	if dice.IntN(2) == 0 {
+		b = w.broker(f.Other)
+	}
+	late, lasts := &b.late, 2*f.For
+	if dice.IntN(2) == 0 {
+		late, lasts = &b.news, f.For
+	}
+	usual := b.usualNews
+	if late == &b.late {
+		usual = 0
+	}
+	*late = max(usual, f.For/time.Duration(1+dice.IntN(8)))
+	w.at(lasts, nil, always, "in time", func() { *late = usual })
+}
+
 // stepAside has a broker ask to be fenced, and to be unfenced after a while.
 func (b *broker) stepAside(after time.Duration) {
 	p := b.p
@@ -272,108 +289,4 @@ func fillDisk(w *World, f Fault, b *broker) {
 		b.limit = -1
 		b.disk.Limit(-1)
 	})
-}
-
-// wipe puts an empty disk in the place of a broker's, if others have all that counts.
-func (w *World) wipe(b *broker) bool {
-	if !w.spareable(b) || b.voter && !w.votersSuffice() {
-		return false
-	}
-	b.end(true, nil)
-	b.renew()
-	b.voter = b.voter && mutate.On("wiped voter keeps its name")
-	return true
-}
-
-// spareable reports whether for every partition another broker, who may be elected, has
-// all that is committed: then to lose this one's disk must lose nothing.
-func (w *World) spareable(b *broker) bool {
-	for i, id := range w.watch.ids {
-		p := w.watch.order[i]
-		st, ok := w.watch.table.Partition(id)
-		if !ok || p.hw == 0 || b.mirrors[id] == nil {
-			continue
-		}
-		if w.watch.table.MinISR(id) < 2 || w.watch.lowered[id.Topic] {
-			return false // it may soon be the only one that counts
-		}
-		others := 0
-		for _, set := range [][]partition.BrokerID{st.ISR, st.ELR} {
-			for _, other := range set {
-				o := w.broker(other)
-				m := o.mirrors[id]
-				if o != b && m != nil && !m.lost && !m.harmed() && (p.synced || o.p != nil) && w.watch.incomplete(o, id, p) == "" {
-					others++
-				}
-			}
-		}
-		if others == 0 {
-			return false
-		}
-	}
-	return true
-}
-
-// mayHarm reports whether a copy of a broker may be harmed: on one broker at a time, and
-// where others have all that counts, so that what is lost can be had from them again.
-func (w *World) mayHarm(b *broker) bool {
-	for _, o := range w.brokers {
-		if (o.harmed() || o.rotten) && o != b {
-			return false
-		}
-	}
-	for _, id := range w.watch.ids {
-		if b.mirrors[id] != nil && w.watch.table.MinISR(id) < 2 {
-			return false // it may soon be the only one that counts, before the harm is seen
-		}
-	}
-	return w.spareable(b) && (!b.voter || w.votersSuffice()) && len(w.watch.ids) > 0
-}
-
-// flip changes a bit of a segment.
-func (w *World) flip(b *broker, f Fault) {
-	if !w.mayHarm(b) {
-		return
-	}
-	rng := oldrand.New(oldrand.NewSource(f.seed))
-	m := b.mirrors[w.watch.ids[rng.Intn(len(w.watch.ids))]]
-	if m == nil || len(m.marks) == 0 {
-		return
-	}
-	names, err := b.disk.ReadDir(m.dir)
-	if err != nil {
-		return
-	}
-	var logs []string
-	for _, n := range names {
-		if strings.HasSuffix(n, ".log") {
-			logs = append(logs, filepath.Join(m.dir, n))
-		}
-	}
-	if len(logs) == 0 {
-		return
-	}
-	if b.disk.FlipBit(logs[rng.Intn(len(logs))], int64(rng.Intn(1024)), uint(rng.Intn(8))) == nil {
-		m.flipped = true
-	}
-}
-
-// mislay takes the directory of a copy away, and the process that had it open.
-func (w *World) mislay(b *broker, f Fault) {
-	if !w.mayHarm(b) {
-		return
-	}
-	rng := oldrand.New(oldrand.NewSource(f.seed))
-	m := b.mirrors[w.watch.ids[rng.Intn(len(w.watch.ids))]]
-	if m == nil || len(m.marks) == 0 || m.removes || b.p == nil {
-		return
-	}
-	if _, err := b.disk.ReadDir(m.dir); err != nil {
-		return // it is gone already
-	}
-	b.end(false, nil)
-	if err := b.removeAll(m.dir); err != nil {
-		w.fail("disk", "broker %d: %s cannot be removed: %v", b.id, m.dir, err)
-	}
-	m.flipped = true
 }

@@ -115,7 +115,7 @@ func (f *fetcher) ask(members []*followed) (req replica.FetchRequest, named []*f
 		if c.follower == nil || c.state.Leader != f.leader {
 			continue
 		}
-		if part, ok := c.follower.Request(c.now(), partitionBytes); ok {
+		if part, ok := c.follower.Request(c.now(), f.p.w.setup.share); ok {
 			c.asked++
 			m.cools = c.follower.MayCool(c.now()) && c.log.Start() >= m.start
 			named, parts = append(named, m), append(parts, asked{c.asked, part})

@@ -117,9 +117,10 @@ func (p *process) heartbeat() {
 
 // superseded ends a process that is told that another has taken its id. That may come
 // from a late registration of the disk that was there before this one, which nobody can
-// tell from a newer one; never from one of this disk's own past (I11).
+// tell from a newer one, also if a late one of its own came after that; never from one of
+// this disk's own past alone (I11).
 func (p *process) superseded() {
-	if at, _ := p.w.watch.table.Broker(p.id); at.Directory == p.directory {
+	if at := p.w.watch.disks[p.id]; at.directory == p.directory && at.epoch <= p.epoch {
 		p.w.fail("I11", "broker %d lives as incarnation %d, and is told that another has taken its id", p.id, p.epoch)
 	}
 	p.trouble(node.ErrSuperseded)

@@ -157,10 +157,11 @@ type part struct {
 	synced    bool
 	hw        log.Offset // the end of what is committed: the true high watermark
 	committed []batchMark
-	acked     log.Offset // behind the newest acknowledged record
-	start     log.Offset // the highest log start of a leader
-	lineage   int        // rises when an election may have given records up
-	since     log.Epoch  // in which it did: what is of before knows of another history
+	former    [][]batchMark // of a compacted topic: what committed was before some of it was given up
+	acked     log.Offset    // behind the newest acknowledged record
+	start     log.Offset    // the highest log start of a leader
+	lineage   int           // rises when an election may have given records up
+	since     log.Epoch     // in which it did: what is of before knows of another history
 	chains    map[chainKey]batchMark
 	leaders   map[log.Epoch]reign
 	sums      map[uint64]log.Offset // of committed batches

@@ -26,9 +26,19 @@ const (
 // patience is how long a fault waits for its moment before it strikes without.
 const patience = 2 * time.Second
 
-// drawMoment draws none mostly.
-func drawMoment(rng *rand.Rand) moment {
-	return []moment{anyMoment, joining, leading, cutting, registered, acking}[pick(rng, 8, 5, 2, 2, 1, 1)]
+// moments are all that a fault can wait for.
+var moments = []moment{anyMoment, joining, leading, cutting, registered, acking}
+
+// drawFavourite draws the moment that most of a seed's faults wait for, so that several
+// meet in it; or none.
+func drawFavourite(rng *rand.Rand) moment { return moments[pick(rng, 6, 3, 2, 1, 1, 2)] }
+
+// drawMoment draws none mostly, if there is no favourite.
+func (f *faults) drawMoment() moment {
+	if f.favourite != anyMoment && f.rng.IntN(3) > 0 {
+		return f.favourite
+	}
+	return moments[pick(f.rng, 8, 5, 2, 2, 1, 1)]
 }
 
 // await has a fault wait for its moment, or strike now.
@@ -46,9 +56,21 @@ func (f *faults) await(one Fault) {
 	})
 }
 
-// happens lets those faults strike, in a moment, that wait for what happens now. The one
-// whom they strike is the one whom it happens to, and of a link the other end is other.
+// delay is how long after its moment a fault strikes, some before a message that is sent
+// then can have arrived; and whether it strikes the other end.
+func (f Fault) delay() (after time.Duration, other bool) {
+	dice := rand.New(rand.NewPCG(uint64(f.seed), 2))
+	if dice.IntN(3) > 0 {
+		late := dice.Float64()
+		after = time.Duration(late * late * float64(40*time.Millisecond))
+	}
+	return after, dice.IntN(4) == 0
+}
+
+// happens lets those faults strike, in a moment, that wait for what happens now. Mostly
+// they strike the one whom it happens to, and of a link the other end is other.
 func (f *faults) happens(what moment, who, other partition.BrokerID) {
+	f.w.links.happensTo(f.w.broker(who), what)
 	if len(f.waiting) == 0 || f.w.calm {
 		return
 	}
@@ -62,7 +84,11 @@ func (f *faults) happens(what moment, who, other partition.BrokerID) {
 		} else if one.Other == who {
 			one.Other = partition.BrokerID(1 + int(who)%len(f.w.brokers))
 		}
-		f.w.at(time.Duration(one.size*one.size*float64(20*time.Millisecond)), nil, always, "strike", func() { f.strike(one) })
+		after, other := one.delay()
+		if other {
+			one.Broker, one.Other = one.Other, one.Broker
+		}
+		f.w.at(after, nil, always, "strike", func() { f.strike(one) })
 		return true
 	})
 }

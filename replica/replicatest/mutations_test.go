@@ -51,7 +51,7 @@ var mistakes = []struct {
 	{name: "KAFKA-16541"},
 	{name: "Redpanda 2026-06"},
 	{name: "stale ack", test: ignoresStaleAcks},
-	{name: "fence races ISR", test: refusesOldMembers, guarded: true},
+	{name: "fence races ISR", test: refusesOldMembers},
 	{name: "cut comes back"},
 	{name: "flushed end unknown"},
 	{name: "all stop at once"},

@@ -15,16 +15,26 @@ type links struct {
 	dup  float64
 	slow float64       // share of messages that are late
 	late time.Duration // by up to so much
+
+	stalls []*stall // by from and to, as cut
 }
 
-func newLinks(n int) links { return links{n: n, cut: make([]bool, n*n)} }
+func newLinks(n int) links { return links{n: n, cut: make([]bool, n*n), stalls: make([]*stall, n*n)} }
 
-func (l *links) isCut(from, to partition.BrokerID) bool { return l.cut[int(from)*l.n+int(to)] }
+// at is the place of the way from one to another.
+func (l *links) at(from, to partition.BrokerID) int { return int(from)*l.n + int(to) }
 
-func (l *links) set(from, to partition.BrokerID, cut bool) { l.cut[int(from)*l.n+int(to)] = cut }
+func (l *links) isCut(from, to partition.BrokerID) bool { return l.cut[l.at(from, to)] }
+
+func (l *links) set(from, to partition.BrokerID, cut bool) { l.cut[l.at(from, to)] = cut }
 
 func (l *links) heal() {
 	clear(l.cut)
+	for _, s := range l.stalls {
+		if s != nil {
+			s.end()
+		}
+	}
 	l.loss, l.dup, l.slow, l.late = 0, 0, 0, 0
 }
 
@@ -71,6 +81,14 @@ func (w *World) call(from *broker, to partition.BrokerID, what string, need need
 	return c
 }
 
+// news is how much longer a message of the quorum takes to a broker that hears of it late.
+func (c *call) news(to *broker) time.Duration {
+	if c.what != "quorum" || to.news == 0 {
+		return 0
+	}
+	return span(c.w.net, 0, to.news)
+}
+
 func (c *call) waits() need {
 	if c.from == nil {
 		return always
@@ -83,14 +101,14 @@ func (c *call) send(need need, serve func(p *process, answer func(any))) {
 	if w.lost(c.sender(), to.id) {
 		return
 	}
-	delay := w.delay()
+	delay := w.delay() + c.news(to)
 	if to.p == nil {
 		if to.refuses {
 			c.finishLater(delay, errRefused)
 		}
 		return
 	}
-	w.at(delay, to, need, c.what, func() {
+	w.arrive(passage{c.from, c.life, to}, delay, need, c.what, func() {
 		p := to.p
 		serve(p, func(v any) { c.answer(v) })
 	})
@@ -102,14 +120,10 @@ func (c *call) answer(v any) {
 	if c.over || w.lost(c.to.id, c.sender()) {
 		return
 	}
-	w.answerAt(c, w.delay(), v)
-}
-
-func (w *World) answerAt(c *call, delay time.Duration, v any) {
 	if c.from != nil && c.from.life != c.life {
 		return
 	}
-	w.at(delay, c.from, c.waits(), "answer", func() { c.finish(v, nil) })
+	w.arrive(passage{c.to, c.to.life, c.from}, w.delay()+c.news(c.from), c.waits(), "answer", func() { c.finish(v, nil) })
 }
 
 func (c *call) finishLater(delay time.Duration, err error) {
@@ -137,9 +151,12 @@ func (w *World) lost(from, to partition.BrokerID) bool {
 }
 
 func (w *World) delay() time.Duration {
-	d := span(w.net, 100*time.Microsecond, 900*time.Microsecond)
+	d := span(w.net, 100*time.Microsecond, w.setup.latency)
 	if w.links.slow > 0 && w.net.Float64() < w.links.slow {
 		d += span(w.net, 0, w.links.late)
+	}
+	if w.setup.strays > 0 && !w.calm && w.net.Float64() < w.setup.strays {
+		d += span(w.net, 0, time.Second)
 	}
 	return d
 }

@@ -29,12 +29,20 @@ type observer struct {
 	lowered map[partition.UUID]bool // an operator has asked for a MinISR of 1
 	terms   map[log.Epoch]partition.BrokerID
 	epochs  map[partition.BrokerID]partition.BrokerEpoch
+	disks   map[partition.BrokerID]registration // of the newest, when it was another's than the one before
+}
+
+// A registration is of a directory, in an entry.
+type registration struct {
+	directory partition.UUID
+	epoch     partition.BrokerEpoch
 }
 
 func newObserver(w *World) *observer {
 	return &observer{
 		w: w, table: partition.NewTable(), parts: make(map[partition.ID]*part), givenUp: make(map[partition.ID]bool), lowered: make(map[partition.UUID]bool),
 		terms: make(map[log.Epoch]partition.BrokerID), epochs: make(map[partition.BrokerID]partition.BrokerEpoch),
+		disks: make(map[partition.BrokerID]registration),
 	}
 }
 
@@ -126,6 +134,9 @@ func (o *observer) registered(b partition.Broker, epoch partition.BrokerEpoch) {
 		o.w.fail("I11", "broker %d is registered as %d after %d", b.ID, epoch, o.epochs[b.ID])
 	}
 	o.epochs[b.ID] = epoch
+	if o.disks[b.ID].directory != b.Directory {
+		o.disks[b.ID] = registration{b.Directory, epoch}
+	}
 	at := o.w.broker(b.ID)
 	if at.p == nil || at.p.incarnation != b.Incarnation {
 		return // it is dead by now: what the disk has lost since stays a secret
@@ -216,6 +227,9 @@ func (o *observer) deleted(id partition.ID, index log.Offset) {
 func (p *part) giveUp(to log.Offset) {
 	p.w.note("given up", 0, int64(to), int64(p.hw))
 	p.lineage++
+	if p.compacts {
+		p.former = append(p.former, slices.Clone(p.committed))
+	}
 	for len(p.committed) > 0 && p.committed[len(p.committed)-1].next > to {
 		n := len(p.committed) - 1
 		delete(p.sums, p.committed[n].sum)

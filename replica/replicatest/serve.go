@@ -78,6 +78,11 @@ func (p *process) fetched(req replica.FetchRequest, part replica.FetchPartition)
 			return s
 		}
 		s.answer = v.Answer(c.id)
+		switch v.Code {
+		case partition.FencedEpoch, partition.UnknownEpoch, partition.StaleBroker:
+		default:
+			p.w.watch.hears(c, req.From, numberOf(req))
+		}
 		if v.Code == partition.OK && !v.Diverging && !v.Stale {
 			p.w.watch.compared(c, req.From)
 		}

@@ -61,6 +61,8 @@ var onceFailed = []struct {
 	{711191, 20000, "a key whose newest record was given up, and the one before compacted away"},
 	{911144, 15000, "a controller's proposal of an earlier reign, held up by a disk that hung, in the next one"},
 	{1256, 15000, "a leader whose log begins where that of the others still has more before"},
+	{407, 15000, "what a compaction had left of records that one unclean election gave up and another brought back"},
+	{219, 15000, "a late registration of a former disk, and then a late one of the present disk"},
 	{88213565, 5000, "what was on its way to a disk at a power cut, behind a bit that is another"},
 }
 

@@ -70,8 +70,14 @@ type setup struct {
 	voters []partition.BrokerID
 	topics []partition.TopicConfig
 
-	lulls     bool  // partitions rest now and then
-	snapshots int64 // bytes of the quorum's entries from one snapshot to the next; 0: there is none
+	volatile  bool          // brokers that are no voters keep all in memory
+	forgetful bool          // brokers lose copies of partitions with their process
+	lulls     bool          // partitions rest now and then
+	news      time.Duration // by how much some brokers hear from the quorum late, at most
+	latency   time.Duration // of a message, at most
+	share     int32         // bytes of a partition that a follower fetches at a time
+	strays    float64       // share of messages that take a long way
+	snapshots int64         // bytes of the quorum's entries from one snapshot to the next; 0: there is none
 }
 
 var begin = time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
@@ -160,6 +166,9 @@ func drawSetup(rng *rand.Rand, n int) setup {
 		first.Compact, first.SegmentBytes = true, 1<<10
 	}
 	if rng.IntN(6) == 0 {
+		first.Durability = partition.Replicated
+	}
+	if rng.IntN(6) == 0 {
 		// It is made with the brokers that are there, and gets more as they come.
 		s.topics = append(s.topics, partition.TopicConfig{Name: control.OffsetsTopic, Partitions: 1, SegmentBytes: 2 << 10})
 	}
@@ -181,6 +190,12 @@ func drawSetup(rng *rand.Rand, n int) setup {
 		}
 		s.topics = append(s.topics, second)
 	}
+	s.forgetful = rng.IntN(4) == 0
+	s.volatile = n > voters && rng.IntN(3) == 0
+	s.latency = []time.Duration{900, 900, 5000, 20000}[rng.IntN(4)] * time.Microsecond
+	s.share = []int32{partitionBytes, 256, 256}[rng.IntN(3)]
+	s.strays = []float64{0, 0, 0.02}[rng.IntN(3)]
+	s.news = []time.Duration{0, 20, 100}[rng.IntN(3)] * time.Millisecond
 	s.lulls = rng.IntN(2) == 0
 	if rng.IntN(2) == 0 {
 		s.snapshots = int64(1 << (10 + rng.IntN(4)))
