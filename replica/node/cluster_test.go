@@ -277,7 +277,9 @@ func (c *cluster) ready(id partition.BrokerID) {
 // create makes a topic and waits until its first partition has a leader.
 func (c *cluster) create(cfg partition.TopicConfig) partition.ID {
 	c.t.Helper()
+	c.a.mu.Lock()
 	id := partition.ID{Topic: partition.UUID{0x70, byte(len(c.a.entries))}}
+	c.a.mu.Unlock()
 	cfg.Partitions = max(cfg.Partitions, 1)
 	resp := c.node(c.a.leader).HandleCreateTopic(c.t.Context(), partition.CreateTopicRequest{Config: cfg}, id.Topic)
 	require.Equal(c.t, partition.OK, resp.Code, resp.Text)
