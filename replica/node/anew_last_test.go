@@ -226,10 +226,15 @@ func TestOneThatStoodStillJoinsInTheSameEpoch(t *testing.T) {
 		w.isolate(id, leader)
 		w.fill(1)
 		w.waitISR(w.id, 2)
+		w.until("it to know that it is out", func() bool {
+			st, _ := w.node(id).State(w.id)
+			return len(st.ISR) == 2
+		})
 		r := w.node(id).replica(w.id)
 		r.stuck.Store(true)
 		before, _ := w.node(leader).State(w.id)
 		w.node(id).touch()
+		w.until("it to follow again", func() bool { return !r.stuck.Load() })
 		w.heal()
 		w.waitISR(w.id, 3)
 		time.Sleep(5 * time.Second)
