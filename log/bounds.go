@@ -113,3 +113,17 @@ func (l *Log) NoteRemoved(below Offset) error {
 	b.removed = max(b.removed, below)
 	return l.saveBounds(b)
 }
+
+// LowerRemoved lowers what [Log.RemovedBelow] returns, durably, to no less than where the
+// log ends: for one that was being copied from a log that went further, or had more
+// removed, and goes on otherwise. What comes behind its end from now on may be deleted by
+// tombstones below the old bound, which are still to be seen.
+func (l *Log) LowerRemoved(below Offset) error {
+	if err := l.acquire(); err != nil {
+		return err
+	}
+	defer l.release()
+	b := l.bounds
+	b.removed = min(b.removed, max(below, l.End()))
+	return l.saveBounds(b)
+}

@@ -148,6 +148,31 @@ func TestNoteRemovedOfANewLogSurvivesAPowerFailure(t *testing.T) {
 	require.Equal(t, log.Offset(7), l.RemovedBelow())
 }
 
+// A log that is led from its end on knows nothing of tombstones behind it, and that
+// outlives the power.
+func TestLowerRemovedEndsWithTheLog(t *testing.T) {
+	d := logtest.NewDisk(log.NewMemFS())
+	l := open(t, d, "d", smallSegments)
+	fill(t, l, 5)
+	_, err := l.Flush()
+	require.NoError(t, err)
+	end := l.End()
+	require.NoError(t, l.NoteRemoved(end-1))
+	before := d.Mutations()
+	require.NoError(t, l.LowerRemoved(0))
+	require.Equal(t, end-1, l.RemovedBelow())
+	require.Equal(t, before, d.Mutations(), "there is nothing to write")
+	require.NoError(t, l.NoteRemoved(end+7))
+	require.NoError(t, l.LowerRemoved(end+9))
+	require.Equal(t, end+7, l.RemovedBelow(), "it is not raised")
+	require.NoError(t, l.LowerRemoved(end+3))
+	require.Equal(t, end+3, l.RemovedBelow())
+	require.NoError(t, l.LowerRemoved(0))
+	require.Equal(t, end, l.RemovedBelow())
+	l = reopened(t, d, l, "power failed", smallSegments)
+	require.Equal(t, end, l.RemovedBelow())
+}
+
 // A process that dies may leave the recovery point unsynced, so that whoever reads it
 // next must not remove what lies below it before it is synced.
 func TestDeleteBeforeMakesSureOfTheRecoveryPointThatOpenFound(t *testing.T) {
@@ -366,6 +391,7 @@ func TestAViewOfALiveLogTouchesNothing(t *testing.T) {
 	for call, err := range map[string]error{
 		"Truncate": v.Truncate(3), "Reset": v.Reset(0), "DeleteBefore": v.DeleteBefore(10),
 		"BeginEpoch": v.BeginEpoch(9), "Roll": v.Roll(), "Checkpoint": v.Checkpoint(), "NoteRemoved": v.NoteRemoved(9),
+		"LowerRemoved": v.LowerRemoved(0),
 	} {
 		require.ErrorIs(t, err, log.ErrReadOnly, call)
 	}

@@ -50,7 +50,7 @@ func (f *Follower) answered(now time.Time, in Answered) Output {
 	}
 	var out Output
 	if len(data) > 0 {
-		out.Append = data
+		out.Append, out.Lower = data, f.lower(in.Answer)
 		f.waiting = true
 	}
 	f.delay = 0
@@ -59,6 +59,18 @@ func (f *Follower) answered(now time.Time, in Answered) Output {
 		out.Start = new(in.Answer.Start)
 	}
 	return out
+}
+
+// lower returns what Removed is to be before records of an answer are appended; nil: what
+// it is. A copy that began anew has seen the tombstones below Removed by the word of the
+// leader of then: what they delete was gone from that one's log. The one that it goes on
+// from may have removed less by now, and have records that tombstones delete which it
+// removes later: those are still to be seen.
+func (f *Follower) lower(a FetchAnswer) *log.Offset {
+	if seen := max(a.Removed, f.end); seen < f.removed {
+		return &seen
+	}
+	return nil
 }
 
 // behind returns what of an answer lies behind this log's end. The leader's compaction may

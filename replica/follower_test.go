@@ -281,3 +281,28 @@ func FuzzAnswered(f *testing.F) {
 		require.NoError(t, m.Check())
 	})
 }
+
+// A copy that began anew has seen the tombstones below an offset in the log of one leader,
+// and goes on from that of another, which has removed fewer.
+func TestATombstoneOfAnotherLogIsStillToBeSeen(t *testing.T) {
+	for _, tt := range []struct {
+		name          string
+		seen, removed log.Offset // by the follower, which ends at 10, and by its leader
+		data          []byte
+		want          *log.Offset
+	}{
+		{"as many", 15, 15, batch(10, 5, 1, "a"), nil},
+		{"more", 15, 18, batch(10, 5, 1, "a"), nil},
+		{"fewer", 15, 12, batch(10, 5, 1, "a"), new(log.Offset(12))},
+		{"none behind the end of the copy", 15, 3, batch(10, 5, 1, "a"), new(log.Offset(10))},
+		{"the copy has got past all", 10, 3, batch(10, 5, 1, "a"), nil},
+		{"nothing comes", 15, 12, nil, nil},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			f := newTestFollower(func(c *FollowerConfig) { c.Removed = tt.seen })
+			out := f.Step(testStart, answer(func(in *Answered) { in.Answer.Removed, in.Data = tt.removed, tt.data }))
+			require.Equal(t, tt.want, out.Lower)
+			require.Equal(t, tt.data, out.Append)
+		})
+	}
+}

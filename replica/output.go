@@ -25,6 +25,9 @@ type Output struct {
 	// tombstones below Removed may be missing.
 	Reset   *log.Offset
 	Removed log.Offset
+
+	// Lower comes before Append: what the log has of missing tombstones is lowered to it.
+	Lower *log.Offset
 	// Append holds whole batches, checked, to be appended as they are.
 	Append []byte
 	// Start is the leader's log start: what is below it may go.

@@ -216,6 +216,26 @@ func TestNothingIsDiscardedBeforeTheRecord(t *testing.T) {
 	})
 }
 
+// An unclean election may choose a copy in the making, which has been told of tombstones
+// that are missing behind its end. New ones that are written there are not among these.
+func TestALeaderForgetsTombstonesBehindItsEnd(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorn(t, 2)
+		leader := w.leader(w.id).self
+		w.a.lead(w.follower())
+		end := w.leader(w.id).replica(w.id).log.End()
+		for id := range partition.BrokerID(3) {
+			if r := w.node(id + 1).replica(w.id); id+1 != leader {
+				w.until("all records", func() bool { return r.log.End() == end })
+				require.NoError(t, r.log.NoteRemoved(end+100))
+			}
+		}
+		w.kill(leader)
+		w.until("another leader", func() bool { return w.leader(w.id) != nil && w.leader(w.id).self != leader })
+		require.Equal(t, end, w.leader(w.id).replica(w.id).log.RemovedBelow())
+	})
+}
+
 // A follower that stands still, because it must discard what it holds, may be out of the
 // ISR before the controller is told. It follows again then, and joins without ado.
 func TestOneThatStoodStillJoinsInTheSameEpoch(t *testing.T) {

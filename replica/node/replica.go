@@ -242,7 +242,12 @@ func (r *Replica) carryDisk(now time.Time, out replica.Output) bool {
 			err = r.log.NoteRemoved(out.Removed)
 		}
 	case len(out.Append) > 0:
-		_, err = r.log.ReplicateChecked(out.Append)
+		if out.Lower != nil {
+			err = r.log.LowerRemoved(*out.Lower)
+		}
+		if err == nil {
+			_, err = r.log.ReplicateChecked(out.Append)
+		}
 	default:
 		return true
 	}

@@ -60,7 +60,15 @@ func (r *Replica) publish() {
 
 func (r *Replica) lead(now time.Time, o *assignOp) {
 	r.spoke.Store(int64(o.State.Epoch))
-	switch err := r.log.BeginEpoch(o.State.Epoch); {
+	err := r.log.BeginEpoch(o.State.Epoch)
+	if err == nil {
+		err = r.log.LowerRemoved(r.log.End()) // an unclean election may have come while it was being copied
+	}
+	switch {
+	case isFull(err):
+		r.node.logger.Error("no room to begin to lead", "partition", r.name(), "error", err)
+		r.node.putOff()
+		return
 	case errors.Is(err, log.ErrOutOfOrder):
 		// The log is of a history that the metadata has not: it concerns this copy alone.
 		r.node.logger.Error("replica cannot lead", "partition", r.name(), "error", err)

@@ -37,14 +37,18 @@ func marksOf(b log.Batch) (list []recordMark) {
 	return list
 }
 
-// supersede notes the records of a batch that is committed now.
+// supersede notes the records of a batch that is committed now. If it is of before the last
+// election that may have given records up, it is what a compaction had left of it that came
+// back: its keys stay doubtful.
 func (p *part) supersede(k batchMark) {
 	if p.latest == nil {
 		p.latest = make(map[string]log.Offset)
 	}
 	for i, r := range p.recordsOf(k) {
 		p.latest[r.key] = k.first + log.Offset(i)
-		delete(p.doubtful, r.key)
+		if k.epoch >= p.since {
+			delete(p.doubtful, r.key)
+		}
 	}
 }
 

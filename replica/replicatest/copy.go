@@ -109,7 +109,13 @@ func (c *copyOf) lead(a *replica.Assignment) {
 	if !mutate.On("KAFKA-7415") {
 		err = c.log.BeginEpoch(a.State.Epoch)
 	}
+	if err == nil {
+		err = c.log.LowerRemoved(c.log.End())
+	}
 	switch {
+	case node.IsFull(err):
+		c.p.late = true
+		return
 	case errors.Is(err, log.ErrOutOfOrder):
 		c.p.w.watch.cannotLead(c, err)
 		return
@@ -233,7 +239,12 @@ func (c *copyOf) carryDisk(out replica.Output) bool {
 			err = c.log.NoteRemoved(out.Removed)
 		}
 	case len(out.Append) > 0:
-		_, err = c.log.Replicate(out.Append)
+		if out.Lower != nil {
+			err = c.log.LowerRemoved(*out.Lower)
+		}
+		if err == nil {
+			_, err = c.log.Replicate(out.Append)
+		}
 		c.mirror.append(out.Append, c.log.End())
 	default:
 		return true

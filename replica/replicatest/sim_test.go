@@ -63,6 +63,10 @@ var onceFailed = []struct {
 	{1256, 15000, "a leader whose log begins where that of the others still has more before"},
 	{407, 15000, "what a compaction had left of records that one unclean election gave up and another brought back"},
 	{219, 15000, "a late registration of a former disk, and then a late one of the present disk"},
+	{2793, 20000, "a copy in the making that was elected, and had been told of tombstones behind its end"},
+	{3027942801, 5000, "a copy that began anew from one leader, and went on from another that had removed fewer tombstones"},
+	{3027938145, 5000, "what a compaction had left of records that were given up, and came back"},
+	{3027944129, 5000, "a topic that was asked for twice"},
 	{88213565, 5000, "what was on its way to a disk at a power cut, behind a bit that is another"},
 }
 
