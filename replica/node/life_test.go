@@ -205,6 +205,22 @@ func TestARefusalOfTheLogIsNoFailure(t *testing.T) {
 	})
 }
 
+// createLate asks for a topic, of which the proposal waits for the gate. It returns how many
+// entries there are, and where the answer comes.
+func (c *cluster) createLate(n *Node) (entries int, answer <-chan partition.Code) {
+	c.a.mu.Lock()
+	c.a.gate = make(chan struct{})
+	entries = len(c.a.entries)
+	c.a.mu.Unlock()
+	created := make(chan partition.Code, 1)
+	go func() {
+		req := partition.CreateTopicRequest{Config: partition.TopicConfig{Name: "rides", Partitions: 1}}
+		created <- n.HandleCreateTopic(c.t.Context(), req, partition.UUID{1}).Code
+	}()
+	synctest.Wait()
+	return entries, created
+}
+
 // A proposal of an earlier reign that fails late says nothing of the present one.
 func TestALateRefusalIsNotOfThisReign(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
@@ -220,16 +236,7 @@ func TestALateRefusalIsNotOfThisReign(t *testing.T) {
 		n.mu.RLock()
 		require.Greater(t, n.reign, old)
 		n.mu.RUnlock()
-		c.a.mu.Lock()
-		c.a.gate = make(chan struct{})
-		before := len(c.a.entries)
-		c.a.mu.Unlock()
-		created := make(chan partition.Code, 1)
-		go func() {
-			req := partition.CreateTopicRequest{Config: partition.TopicConfig{Name: "rides", Partitions: 1}}
-			created <- n.HandleCreateTopic(t.Context(), req, partition.UUID{1}).Code
-		}()
-		synctest.Wait()
+		before, created := c.createLate(n)
 		n.dropped(old)
 		time.Sleep(time.Second)
 		close(c.a.gate)
@@ -245,16 +252,7 @@ func TestAProposalIsOfItsReign(t *testing.T) {
 		c := newCluster(t, 1)
 		n := c.node(1)
 		synctest.Wait()
-		c.a.mu.Lock()
-		c.a.gate = make(chan struct{})
-		before := len(c.a.entries)
-		c.a.mu.Unlock()
-		created := make(chan partition.Code, 1)
-		go func() {
-			req := partition.CreateTopicRequest{Config: partition.TopicConfig{Name: "rides", Partitions: 1}}
-			created <- n.HandleCreateTopic(t.Context(), req, partition.UUID{1}).Code
-		}()
-		synctest.Wait()
+		before, created := c.createLate(n)
 		c.a.lead(partition.NoBroker)
 		synctest.Wait()
 		require.Equal(t, partition.NotController, <-created)
