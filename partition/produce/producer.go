@@ -23,6 +23,7 @@ type Producer struct {
 	batches spares
 	calls   sync.Pool // of *call, idle
 	closed  atomic.Bool
+	ended   sync.Once                         // the waits of all queues
 	latest  atomic.Int64                      // no record may be later; as of when one was
 	topics  atomic.Pointer[map[string]*topic] // by name; never written to, but replaced under mu
 
@@ -158,9 +159,11 @@ func (p *Producer) Close(ctx context.Context) error {
 	err := p.Flush(ctx)
 	p.giveUp()
 	p.senders.Wait()
-	for _, q := range p.queues() {
-		q.waitNoMore()
-	}
+	p.ended.Do(func() { // several may close it at once
+		for _, q := range p.queues() {
+			q.waitNoMore()
+		}
+	})
 	return err
 }
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -187,6 +188,26 @@ func TestAContextThatComesAgainIsWatchedOn(t *testing.T) {
 		require.Equal(t, 1, other.watched)
 		require.NoError(t, p.Close(t.Context()))
 		require.Zero(t, other.watched)
+	})
+}
+
+// Its owner and its client may close a producer at once; both wait until it has ended.
+func TestClosesMayOverlap(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p, err := New(Config{}, newFake())
+		require.NoError(t, err)
+		ctx := &counted{Context: t.Context()}
+		for range 3 {
+			_, err := p.SendSync(ctx, value("v"))
+			require.NoError(t, err)
+		}
+		require.Equal(t, 1, ctx.watched)
+		var closing sync.WaitGroup
+		for range 4 {
+			closing.Go(func() { _ = p.Close(t.Context()) })
+		}
+		closing.Wait()
+		require.Zero(t, ctx.watched)
 	})
 }
 
