@@ -163,6 +163,11 @@ func TestKeysOutliveAnUncleanElection(t *testing.T) {
 		require.NoError(t, c.Broker(away).Ready(ctx))
 		_, err = client.ElectUnclean(ctx, "t", 0, away)
 		require.NoError(t, err)
+		committed := func() bool { // a new leader has to learn what is
+			info, err := client.Topic("t").Partition(0).Info(ctx)
+			return err == nil && info.End > 0 && info.HighWatermark == info.End
+		}
+		until(ctx, t, "all to be committed", committed)
 		got, _ := table(ctx, t, client, "t")
 		require.Equal(t, old, got)
 
@@ -171,7 +176,7 @@ func TestKeysOutliveAnUncleanElection(t *testing.T) {
 		require.NoError(t, client.TransferLeader(ctx, "t", 0, compacts))
 		until(ctx, t, "the other to lead", func() bool {
 			now, err := c.Leader(ctx, "t", 0)
-			return err == nil && now == compacts
+			return err == nil && now == compacts && committed()
 		})
 		got, _ = table(ctx, t, client, "t")
 		require.Equal(t, old, got)

@@ -60,7 +60,7 @@ func (w *World) rescue() {
 		// The controller may be just being replaced: an operator does not give up for that.
 		w.ask(control.ElectUnclean{ElectRequest: partition.ElectRequest{ID: id}}, 10*tries, func(done bool) {
 			waiting--
-			if !done && slices.ContainsFunc(st.Replicas, func(b partition.BrokerID) bool { return w.opens(b, id) }) {
+			if !done && !w.watch.parts[id].gone && slices.ContainsFunc(st.Replicas, func(b partition.BrokerID) bool { return w.opens(b, id) }) {
 				w.fail("I15", "nobody is elected for %s, which an operator has asked for: %+v", w.watch.parts[id].name, *st)
 			}
 		})

@@ -67,6 +67,7 @@ var onceFailed = []struct {
 	{3027942801, 5000, "a copy that began anew from one leader, and went on from another that had removed fewer tombstones"},
 	{3027938145, 5000, "what a compaction had left of records that were given up, and came back"},
 	{3027944129, 5000, "a topic that was asked for twice"},
+	{3605520120, 5000, "a topic that was being deleted while an operator had a leader elected"},
 	{88213565, 5000, "what was on its way to a disk at a power cut, behind a bit that is another"},
 }
 
