@@ -69,6 +69,16 @@ func (a *Assignment) Outdated(self partition.BrokerID, since log.Epoch) bool {
 // counts on.
 func (a *Assignment) Since() log.Epoch { return max(a.State.Epoch, a.State.LossyEpoch) }
 
+// Counted returns what the label of a copy says from now on that the controller counts on:
+// whether it is behind, and which epoch it counts from. One that was made anew is complete
+// once it is in the ISR; and one that has been chosen by a lossy election is what all go by.
+func (a *Assignment) Counted(self partition.BrokerID, behind bool, since log.Epoch, compacted bool) (bool, log.Epoch) {
+	if compacted {
+		since = max(since, a.State.LossyEpoch)
+	}
+	return behind && !slices.Contains(a.State.ISR, self), since
+}
+
 // Counts reports whether the controller counts on the copy of broker self.
 func (a *Assignment) Counts(self partition.BrokerID) bool {
 	return slices.Contains(a.State.ISR, self) || slices.Contains(a.State.ELR, self)

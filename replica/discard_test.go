@@ -78,6 +78,31 @@ func TestOutdated(t *testing.T) {
 	}
 }
 
+func TestCounted(t *testing.T) {
+	for _, tt := range []struct {
+		name      string
+		isr       brokers
+		behind    bool
+		compacted bool
+		want      bool
+		since     log.Epoch
+	}{
+		{"one that was made anew is complete in the ISR", brokers{1, 2}, true, false, false, 3},
+		{"and not in the ELR", brokers{1}, true, false, true, 3},
+		{"one that a lossy election has chosen counts from it", brokers{2}, false, true, false, 4},
+		{"both", brokers{2}, true, true, false, 4},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			a := Assignment{State: &partition.State{ISR: tt.isr, ELR: brokers{2}, Epoch: 5, LossyEpoch: 4}}
+			behind, since := a.Counted(2, tt.behind, 3, tt.compacted)
+			require.Equal(t, tt.want, behind)
+			require.Equal(t, tt.since, since)
+			_, since = a.Counted(2, false, 5, true)
+			require.Equal(t, log.Epoch(5), since)
+		})
+	}
+}
+
 // What a copy has said in an epoch goes on counting there after it has left the ISR:
 // therefore the epoch ends with that.
 func TestAnAckOutlivesTheCopyWithinItsEpoch(t *testing.T) {

@@ -12,17 +12,19 @@ import (
 )
 
 // A copy begins anew when its log does not open, its directory is gone, damage is found
-// while it is in use, or it is outdated. First nobody may count on it any more, as replica.Remedy
-// has it; then, each step durable before the next:
+// while it is in use, or it is outdated. First nobody may count on it any more, as
+// replica.Remedy has it; then, each step durable before the next:
 //
 //  1. its label says that it is behind: what it holds speaks for nothing until it is
 //     in the ISR again
 //  2. its damage file says that it is being discarded
 //  3. its segments are set aside, and the rest of its log is removed
-//  4. the damage file goes, and an empty log is opened
+//  4. the damage file goes
+//  5. its label says that it counts from the present epoch, if it was outdated, and an
+//     empty log is opened
 //
 // A crash before 2 finds a damaged copy in neither ISR nor ELR, and one behind it goes
-// on with 3. What is set aside goes when the copy is in the ISR again, or when its room
+// on with 3; one that is outdated is so until 5. What is set aside goes when the copy is in the ISR again, or when its room
 // is needed: until then the peer that it is fetched from may turn out to be damaged
 // elsewhere.
 
@@ -100,12 +102,15 @@ func (n *Node) outdated(id partition.ID, a *replica.Assignment, r *Replica) bool
 
 // discard sets a copy aside on which nobody counts. An empty one is found in its place.
 func (n *Node) discard(id partition.ID, a *replica.Assignment, topic partition.TopicConfig, r *Replica, why *damage) error {
-	f, err := n.vacate(id, a, topic, r, why)
+	f, err := n.vacate(id, topic, r, why)
 	if err != nil {
 		return err
 	}
 	n.logger.Warn("copy begins anew", "broker", n.self, "dir", f.dir, "damage", why.err)
-	fsys := n.cfg.FS
+	fsys, since := n.cfg.FS, a.Since()
+	if f.since >= a.State.LossyEpoch {
+		f.since = since // else it is of before until nothing of it is left
+	}
 	if err := log.MakeDir(fsys, f.dir); err != nil { // the list has it already, so that it must not go with the power
 		return err
 	}
@@ -117,6 +122,12 @@ func (n *Node) discard(id partition.ID, a *replica.Assignment, topic partition.T
 	}
 	if err := finishDiscard(fsys, f.dir); err != nil {
 		return err
+	}
+	if f.since != since {
+		f.since = since
+		if err := writePartition(fsys, f.dir, label{id, topic, true, since}); err != nil {
+			return err
+		}
 	}
 	l, _, err := log.Open(fsys, f.dir, n.logConfig(topic))
 	if err != nil {
@@ -131,14 +142,14 @@ func (n *Node) discard(id partition.ID, a *replica.Assignment, topic partition.T
 
 // vacate has nobody use the directory of a copy any more. What is found there is
 // damaged until the discard is done.
-func (n *Node) vacate(id partition.ID, a *replica.Assignment, topic partition.TopicConfig, r *Replica, why *damage) (found, error) {
+func (n *Node) vacate(id partition.ID, topic partition.TopicConfig, r *Replica, why *damage) (found, error) {
 	n.mu.Lock()
 	f := n.found[id]
 	if r != nil {
-		f = found{topic: topic.Name, dir: r.dir}
+		f = found{topic: topic.Name, since: log.Epoch(r.since.Load()), dir: r.dir}
 	}
 	opened := f.log
-	f.log, f.damage, f.behind, f.since = nil, why.err, true, a.Since()
+	f.log, f.damage, f.behind = nil, why.err, true
 	n.found[id] = f
 	delete(n.replicas, id)
 	n.mu.Unlock()

@@ -70,6 +70,50 @@ func makeAnewAndCrash(t *testing.T, n int, power bool) {
 	w.alike()
 }
 
+// An outdated copy is discarded as a whole, wherever its broker dies within that.
+func TestACrashWhileAnOutdatedCopyIsDiscarded(t *testing.T) {
+	for n, crashed := 1, true; crashed && n <= 60; n++ {
+		for _, power := range []bool{false, true} {
+			synctest.Test(t, func(t *testing.T) { crashed = outdateAndCrash(t, n, power) })
+			require.False(t, t.Failed(), "power cut %t, at call %d", power, n)
+		}
+	}
+}
+
+// outdateAndCrash has an election give records up of a topic that is compacted since, and
+// tells whether the disk of a follower lived for as long.
+func outdateAndCrash(t *testing.T, n int, power bool) bool {
+	w := newWorn(t, 2)
+	id := w.follower()
+	disk := w.members[id].disk
+	require.NoError(t, w.node(id).replica(w.id).log.NoteRemoved(1<<20)) // a mark of the old copy
+	topic, _ := w.node(id).TopicByID(w.id.Topic)
+	compact, lossy := topic.Config, *topic.Partitions[0]
+	compact.Compact = true
+	lossy.Epoch++
+	lossy.PartitionEpoch++
+	lossy.LossyEpoch, lossy.ISR = lossy.Epoch, []partition.BrokerID{lossy.Leader}
+	begun := disk.Mutations()
+	disk.Crash(n)
+	w.a.propose(partition.EncodeRecords([]partition.Record{
+		partition.ChangeTopic{Topic: w.id.Topic, Expect: topic.Config, Config: compact},
+		partition.ChangePartition{ID: w.id, State: lossy},
+	}))
+	time.Sleep(10 * time.Second)
+	crashed := disk.Mutations()-begun >= n
+	if crashed {
+		if power {
+			w.net.Detach(transport.Addr(addr(id)))
+			require.NoError(t, disk.PowerFail(rand.New(rand.NewSource(int64(n)))))
+		}
+		w.kill(id)
+		w.start(id)
+	}
+	w.waitISR(w.id, 3)
+	require.Less(t, w.node(id).replica(w.id).log.RemovedBelow(), log.Offset(1))
+	return crashed
+}
+
 func TestTheFilesOfCopiesKeepTheirBytes(t *testing.T) {
 	fsys := log.NewMemFS()
 	require.NoError(t, fsys.MkdirAll("data"))

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"io/fs"
 	"path/filepath"
-	"slices"
 	"syscall"
 
 	"github.com/samsalog/samsa/log"
@@ -308,23 +307,19 @@ func readPartition(fsys log.FS, dir string) (label, error) {
 	return l, r.Done()
 }
 
-// counted notes that the controller counts on a copy. One that was made anew is complete
-// once the metadata has it in the ISR, and what was set aside of the one before is not
-// needed any more; and one that has been chosen by a lossy election is what all go by.
+// counted notes that the controller counts on a copy. What was set aside of the one before
+// is not needed any more once this one is complete.
 func (n *Node) counted(r *Replica, a *replica.Assignment) error {
 	old := r.label()
 	l := old
-	if old.behind && slices.Contains(a.State.ISR, n.self) {
-		l.behind = false
+	l.behind, l.since = a.Counted(n.self, old.behind, old.since, r.compacted.Load())
+	if l == old {
+		return nil
+	}
+	if !l.behind {
 		if _, err := log.DropAside(n.cfg.FS, r.dir); err != nil {
 			return err
 		}
-	}
-	if r.compacted.Load() {
-		l.since = max(old.since, a.State.LossyEpoch)
-	}
-	if l == old {
-		return nil
 	}
 	return r.relabel(l)
 }

@@ -183,7 +183,11 @@ func (p *process) discard(id partition.ID, a *replica.Assignment, topic partitio
 	if err := log.MakeDir(p.fs, f.dir); err != nil {
 		return err
 	}
-	f.label = node.Label{ID: id, Topic: topic, Behind: true, Since: a.Since()}
+	since := a.Since()
+	f.label = node.Label{ID: id, Topic: topic, Behind: true, Since: f.label.Since}
+	if f.label.Since >= a.State.LossyEpoch {
+		f.label.Since = since
+	}
 	if err := node.WriteLabel(p.fs, f.dir, f.label); err != nil {
 		return err
 	}
@@ -194,6 +198,12 @@ func (p *process) discard(id partition.ID, a *replica.Assignment, topic partitio
 		return err
 	}
 	p.w.watch.discarded(p.b, id)
+	if f.label.Since != since {
+		f.label.Since = since
+		if err := node.WriteLabel(p.fs, f.dir, f.label); err != nil {
+			return err
+		}
+	}
 	l, recovery, err := log.Open(p.fs, f.dir, p.logConfig(topic))
 	if err != nil {
 		return err
@@ -210,7 +220,7 @@ func (p *process) vacate(id partition.ID, why error) (*found, error) {
 	var opened *log.Log
 	if c != nil {
 		p.quit(c)
-		f, opened = &found{label: node.Label{ID: id, Topic: c.topic}, dir: c.dir}, c.log
+		f, opened = &found{label: c.label(), dir: c.dir}, c.log
 		p.found[id] = f
 	} else {
 		opened = f.log
@@ -283,17 +293,14 @@ func (p *process) unlisted(err error) {
 func (c *copyOf) counted(a *replica.Assignment, compacts bool) error {
 	old := c.label()
 	l := old
-	if old.Behind && slices.Contains(a.State.ISR, c.p.id) {
-		l.Behind = false
+	l.Behind, l.Since = a.Counted(c.p.id, old.Behind, old.Since, compacts)
+	if l == old {
+		return nil
+	}
+	if !l.Behind {
 		if _, err := log.DropAside(c.p.fs, c.dir); err != nil {
 			return err
 		}
-	}
-	if compacts {
-		l.Since = max(old.Since, a.State.LossyEpoch)
-	}
-	if l == old {
-		return nil
 	}
 	return c.relabel(l)
 }
