@@ -11,6 +11,7 @@ import (
 
 	"github.com/samsalog/samsa"
 	"github.com/samsalog/samsa/log"
+	"github.com/samsalog/samsa/log/logtest"
 	"github.com/samsalog/samsa/replica/quorum"
 	"github.com/samsalog/samsa/transport"
 	"github.com/stretchr/testify/require"
@@ -170,7 +171,7 @@ func TestVoterThatLostItsPromisesAlone(t *testing.T) {
 		f.ready(ctx, 1, 2, 3)
 		require.NoError(t, f.brokers[3].Close())
 		clusterDir := filepath.Join("data", "__cluster")
-		removeTree(t, f.disks[3], clusterDir)
+		require.NoError(t, logtest.RemoveTree(f.disks[3], clusterDir))
 		_, err := samsa.Open(ctx, samsa.Config{ID: 3, Addr: addrOf(3), Transport: f.net, Voters: f.voters, FS: f.disks[3], Dir: "data"})
 		require.ErrorIs(t, err, samsa.ErrCorrupt)
 		require.ErrorContains(t, err, clusterDir+" is not what voter 3 in directory ")
@@ -181,21 +182,6 @@ func TestVoterThatLostItsPromisesAlone(t *testing.T) {
 		require.Equal(t, quorum.Stranger, f.brokers[3].Quorum().Role)
 		f.closeAll()
 	})
-}
-
-func removeTree(t *testing.T, fsys log.FS, dir string) {
-	t.Helper()
-	names, err := fsys.ReadDir(dir)
-	require.NoError(t, err)
-	for _, name := range names {
-		path := filepath.Join(dir, name)
-		if _, err := fsys.ReadDir(path); err == nil {
-			removeTree(t, fsys, path)
-			continue
-		}
-		require.NoError(t, fsys.Remove(path))
-	}
-	require.NoError(t, fsys.Remove(dir))
 }
 
 // A client without a broker changes the voters too, whoever of them leads.

@@ -291,14 +291,20 @@ func TestALossIsReportedUntilItIsHeard(t *testing.T) {
 	})
 }
 
+// newTwoCopies returns a broker with two partitions of three records each.
+func newTwoCopies(t *testing.T) (c *cluster, bad, good partition.ID) {
+	c = newCluster(t, 1)
+	bad = c.create(partition.TopicConfig{Name: "bad"})
+	good = c.create(partition.TopicConfig{Name: "good"})
+	for _, id := range []partition.ID{bad, good} {
+		require.Equal(t, partition.OK, c.node(1).Produce(t.Context(), all(id), batch(3, 10)).Code)
+	}
+	return c, bad, good
+}
+
 func TestADamagedPartitionStaysOutAlone(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		c := newCluster(t, 1)
-		bad := c.create(partition.TopicConfig{Name: "bad"})
-		good := c.create(partition.TopicConfig{Name: "good"})
-		for _, id := range []partition.ID{bad, good} {
-			require.Equal(t, partition.OK, c.node(1).Produce(t.Context(), all(id), batch(3, 10)).Code)
-		}
+		c, bad, good := newTwoCopies(t)
 		time.Sleep(2 * time.Second)
 		require.Equal(t, partition.OK, c.node(1).Produce(t.Context(), all(bad), batch(3, 10)).Code) // syncs the flushed end
 		c.kill(1)

@@ -46,12 +46,7 @@ func (c *cluster) unreadable(id partition.BrokerID, bad partition.ID) (call int)
 // was for a moment, and no other copy is there, nothing is lost.
 func TestACopyThatCannotBeReadStaysOutAlone(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		c := newCluster(t, 1)
-		bad := c.create(partition.TopicConfig{Name: "bad"})
-		good := c.create(partition.TopicConfig{Name: "good"})
-		for _, id := range []partition.ID{bad, good} {
-			require.Equal(t, partition.OK, c.node(1).Produce(t.Context(), all(id), batch(3, 10)).Code)
-		}
+		c, bad, good := newTwoCopies(t)
 		require.NoError(t, c.stop(1))
 		call := c.unreadable(1, bad)
 		c.members[1].disk.FailNth(logtest.Read|logtest.Open, call, syscall.EIO)

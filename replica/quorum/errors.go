@@ -36,8 +36,8 @@ var (
 )
 
 // A CorruptError says why a voter's files cannot be trusted. It matches
-// [ErrCorrupt] and [log.ErrCorrupt]. Such a voter must not vote, or it could take back a promise; it
-// may come back only under another directory id, which makes it a new voter.
+// [ErrCorrupt] and [log.ErrCorrupt]. Such a voter must not vote, or it could take back a
+// promise; it may come back only under another directory id, which makes it a new voter.
 type CorruptError struct {
 	Reason string
 	Err    error // what the log reported, or nil

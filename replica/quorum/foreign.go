@@ -12,8 +12,8 @@ import (
 // belongs to none it founds none as soon as anybody counts on one: not only another
 // configured voter, but whoever sends what only members and their followers do. For the
 // voters may have been others since the configuration was written; those that it names
-// may all be new then, and the cluster live without them. Its leader tells them so, unless it votes alone and so
-// has no timer.
+// may all be new then, and the cluster live without them. Its leader tells them so, unless
+// it votes alone and so has no timer.
 //
 // What is left: voters that are new, all that are configured, and that nobody of the
 // cluster reaches before they found another. Its brokers then refuse that one, and it

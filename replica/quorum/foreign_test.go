@@ -207,7 +207,7 @@ func TestAnObserverKeepsItsCluster(t *testing.T) {
 	r.alike(time.Minute)
 	cluster := o.engine.Status().Cluster
 	o.crash(true)
-	removeTree(t, o.disk, "quorum")
+	require.NoError(t, logtest.RemoveTree(o.disk, "quorum"))
 	for _, h := range r.hosts[:3] {
 		h.crash(true)
 	}
@@ -222,7 +222,7 @@ func TestAnObserverKeepsItsCluster(t *testing.T) {
 	r.elect(time.Minute).change(Change{Add: o.member()})
 	r.run(time.Minute, func() bool { return o.engine.Status().Role == Follower })
 	o.crash(true)
-	removeTree(t, o.disk, "quorum")
+	require.NoError(t, logtest.RemoveTree(o.disk, "quorum"))
 	copyTree(t, o.disk, before, "quorum")
 	_, err = OpenEngine(o.cfg, o)
 	require.ErrorIs(t, err, ErrCorrupt)

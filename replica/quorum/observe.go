@@ -8,9 +8,9 @@ import (
 )
 
 // A broker that is no voter follows what is committed: it fetches from one of the
-// voters, which then sends it the news as they come. It keeps nothing but
-// which cluster that is: after a restart it begins with the snapshot of whoever it asks first. Because only what is committed
-// is served, nothing that it has been told is ever taken back; a source that lags, or
+// voters, which then sends it the news as they come. It keeps nothing but which cluster
+// that is: after a restart it begins with the snapshot of whoever it asks first. Because
+// only what is committed is served, nothing that it has been told is ever taken back; a source that lags, or
 // is cut off, is only late, and another is asked when it says nothing.
 
 // An observer is whom a broker without a vote follows.

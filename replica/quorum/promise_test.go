@@ -140,7 +140,7 @@ func (w *witness) check(fs log.FS, at string) {
 // checkLost removes the voter's directory: its identity votes again only if it has
 // promised nothing, which is so before the cluster was formed. Another one may always.
 func (w *witness) checkLost(fs log.FS, at string) {
-	removeTree(w.t, fs, "quorum")
+	require.NoError(w.t, logtest.RemoveTree(fs, "quorum"))
 	cfg := storageConfig(fs)
 	cfg.Self, cfg.Directory, cfg.Dir = 2, directoryOf(2), "quorum"
 	s, err := openStorage(cfg)

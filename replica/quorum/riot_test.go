@@ -221,7 +221,7 @@ func (r *riot) rollBack(h *rigHost) {
 	}
 	h.crashAndTear(false)
 	before := h.stored()
-	removeTree(r.t, h.disk, "quorum")
+	require.NoError(r.t, logtest.RemoveTree(h.disk, "quorum"))
 	if r.rng.IntN(3) > 0 {
 		copyTree(r.t, h.disk, old, "quorum")
 	}

@@ -1,9 +1,7 @@
 package quorum
 
 import (
-	"errors"
 	"fmt"
-	"io/fs"
 	"log/slog"
 	"path/filepath"
 	"strings"
@@ -19,25 +17,6 @@ var (
 	quorumPath = filepath.Join("data", "quorum")
 	twinPath   = quorumPath + twinSuffix
 )
-
-// removeTree removes a directory with all that is in it; one that is not there is no error.
-func removeTree(t testing.TB, fsys log.FS, dir string) {
-	t.Helper()
-	names, err := fsys.ReadDir(dir)
-	if errors.Is(err, fs.ErrNotExist) {
-		return
-	}
-	require.NoError(t, err)
-	for _, name := range names {
-		path := filepath.Join(dir, name)
-		if _, err := fsys.ReadDir(path); err == nil {
-			removeTree(t, fsys, path)
-			continue
-		}
-		require.NoError(t, fsys.Remove(path))
-	}
-	require.NoError(t, fsys.Remove(dir))
-}
 
 // copyTree puts the files of one disk's directory onto another disk, durably.
 func copyTree(t testing.TB, to, from log.FS, dir string) {
@@ -115,7 +94,7 @@ func TestAnOldCopyOfAVotersDirectoryIsRefused(t *testing.T) {
 			require.NoError(t, s.save(hardState(2, 0, 0), []*pb.Entry{entry(1, 2, "a")}))
 			copyTree(t, old, disk, quorumPath)
 			require.NoError(t, tt.do(t, s).close())
-			removeTree(t, disk, quorumPath)
+			require.NoError(t, logtest.RemoveTree(disk, quorumPath))
 			copyTree(t, disk, old, quorumPath)
 
 			s, err := openStorage(storageConfig(disk))
@@ -159,7 +138,7 @@ func TestATwinThatIsLostIsWrittenAnew(t *testing.T) {
 			twin, err := loadTwin(disk, twinPath)
 			require.NoError(t, err)
 			require.Equal(t, s.kept, twin)
-			removeTree(t, disk, quorumPath)
+			require.NoError(t, logtest.RemoveTree(disk, quorumPath))
 			_, err = openStorage(storageConfig(disk))
 			require.ErrorContains(t, err, "up to term 2: it is gone")
 		})
@@ -169,7 +148,7 @@ func TestATwinThatIsLostIsWrittenAnew(t *testing.T) {
 func TestATwinThatCannotBeReadIsNoSignOfANewVoter(t *testing.T) {
 	disk := log.NewMemFS()
 	require.NoError(t, formedStorage(t, disk).close())
-	removeTree(t, disk, quorumPath)
+	require.NoError(t, logtest.RemoveTree(disk, quorumPath))
 	flip(t, disk, twinPath, 30)
 	_, err := openStorage(storageConfig(disk))
 	require.ErrorIs(t, err, ErrCorrupt)
@@ -190,7 +169,7 @@ func TestPromisesWithoutTheirIdentityAreRefused(t *testing.T) {
 	require.ErrorIs(t, err, ErrIdentity)
 	require.ErrorContains(t, err, fmt.Sprint("directory ", directoryOf(1)))
 	require.ErrorContains(t, err, "or remove "+quorumPath)
-	removeTree(t, disk, quorumPath)
+	require.NoError(t, logtest.RemoveTree(disk, quorumPath))
 	s, err := openStorage(cfg)
 	require.NoError(t, err)
 	require.NoError(t, s.close())
