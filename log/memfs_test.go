@@ -16,7 +16,7 @@ func TestAFileInMemoryHoldsWhatWasWritten(t *testing.T) {
 		rng := rand.New(rand.NewSource(seed))
 		f, err := log.NewMemFS().Create("file")
 		require.NoError(t, err)
-		var want []byte
+		want := []byte{}
 		resize := func(n int) {
 			if n < len(want) {
 				want = want[:n:n]
