@@ -60,9 +60,14 @@ func (c *cluster) Produce(ctx context.Context, req partition.ProduceRequest, bat
 		return partition.ProduceResponse{}, fmt.Errorf("no leader: %w: %w", produce.ErrNotSent, err)
 	}
 	req.Epoch = st.Epoch
-	var w wire.Writer
-	req.Encode(&w)
-	f := transport.Frame{Kind: kindProduce, Head: w.Bytes(), Data: [][]byte{batch}}
+	var m struct { // a batch of one record should not cost more for its message than for itself
+		head [64]byte
+		data [1][]byte
+	}
+	w := wire.NewWriter(m.head[:0])
+	req.Encode(w)
+	m.data[0] = batch
+	f := transport.Frame{Kind: kindProduce, Head: w.Bytes(), Data: m.data[:]}
 	got, err := c.call(ctx, st.Leader, f, c.leads(req.ID, st))
 	if errors.Is(err, transport.ErrRefused) {
 		c.moved(ctx, req.ID, st)

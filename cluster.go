@@ -164,9 +164,10 @@ func (c *cluster) leader(ctx context.Context, id partition.ID) (st partition.Sta
 
 // leads returns a test of whether the leadership that st tells of still stands.
 func (c *cluster) leads(id partition.ID, st partition.State) func() bool {
+	leader, epoch := st.Leader, st.Epoch
 	return func() bool {
 		now, ok := c.view.State(id)
-		return ok && now.Leader == st.Leader && now.Epoch == st.Epoch
+		return ok && now.Leader == leader && now.Epoch == epoch
 	}
 }
 

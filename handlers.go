@@ -126,10 +126,14 @@ func answer[Q, R any](f transport.Frame, decode func([]byte) (Q, error), handle 
 	if err != nil {
 		return transport.Frame{}, err
 	}
-	resp, data := handle(req)
-	w := wire.NewWriter(nil)
-	encode(&resp, w)
-	return transport.Frame{Kind: f.Kind, Head: w.Bytes(), Data: data}, nil
+	var m struct { // in one piece, since encode is not known here
+		resp R
+		w    wire.Writer
+	}
+	var data [][]byte
+	m.resp, data = handle(req)
+	encode(&m.resp, &m.w)
+	return transport.Frame{Kind: f.Kind, Head: m.w.Bytes(), Data: data}, nil
 }
 
 // nodePeers is how package node reaches other brokers.

@@ -68,7 +68,7 @@ func (f *Follower) answered(now time.Time, in Answered) Output {
 // removes later: those are still to be seen.
 func (f *Follower) lower(a FetchAnswer) *log.Offset {
 	if seen := max(a.Removed, f.end); seen < f.removed {
-		return &seen
+		return new(seen)
 	}
 	return nil
 }
