@@ -24,9 +24,9 @@ import (
 //     empty log is opened
 //
 // A crash before 2 finds a damaged copy in neither ISR nor ELR, and one behind it goes
-// on with 3; one that is outdated is so until 5. What is set aside goes when the copy is in the ISR again, or when its room
-// is needed: until then the peer that it is fetched from may turn out to be damaged
-// elsewhere.
+// on with 3; one that is outdated is so until 5. What is set aside goes when the copy is
+// in the ISR again, or when its room is needed: until then the peer that it is fetched
+// from may turn out to be damaged elsewhere.
 
 // treat brings a copy that must begin anew a step further: it asks the controller, or
 // discards the copy. It is called by runRoles alone, and returns the replica that there
