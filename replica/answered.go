@@ -13,7 +13,7 @@ import (
 // answered takes a leader's answer. The order is part of the protocol: errors, then
 // divergence, which ends it, then records, high watermark, log start.
 func (f *Follower) answered(now time.Time, in Answered) Output {
-	if f.waiting || f.suspended || f.failed != nil ||
+	if f.waiting || f.suspended || f.failed != nil || in.Sequence != f.asked ||
 		in.Request.Epoch != f.state.Epoch && !mutate.On("KIP-320") || in.Request.Fetch != f.end || in.Request.LastEpoch != f.lastEpoch {
 		return Output{} // it answers a question that is no longer asked
 	}

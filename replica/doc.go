@@ -1,11 +1,11 @@
 // Package replica keeps the copies of one partition alike: the pure machines of
 // its leader and of its followers.
 //
-// A [Leader] and a [Follower] decide; a shell (replica/node) reads clocks, disks
-// and links for them, hands them one [Input] at a time and carries out the
-// [Output], in the order in which its fields stand. They do no I/O, read no
-// clock, start no goroutine and draw no random numbers, so one sequence of inputs
-// and times always gives one sequence of outputs.
+// A [Leader] and a [Follower] decide, and [Lanes] when a broker fetches what from a
+// leader; a shell (replica/node) reads clocks, disks and links for them, hands them one
+// [Input] at a time and carries out the [Output], in the order in which its fields
+// stand. They do no I/O, read no clock, start no goroutine and draw no random numbers,
+// so one sequence of inputs and times always gives one sequence of outputs.
 //
 // # How it goes
 //
@@ -71,9 +71,8 @@
 //   - It reads for a follower only below the End of its verdict.
 //   - It numbers the fetches of this broker to one leader without a gap in order:
 //     the sequence rises as long as the process lives.
-//   - What it fetches in two lanes it hands over as if there were one: an answer only
-//     if it is to the newest request for the partition's records. A partition whose
-//     follower may not cool is named again and again, also if nothing moves.
+//   - It fetches as [Lanes] says, in its turns: a copy is asked what it wants, and has it
+//     sent, by one of them at a time.
 //   - A proposal that was sent reaches the controller within Lag, or never.
 //   - It discards a copy only when [Assignment.Remedy] says so, and only what it has
 //     seen applied counts for that. What it holds instead is known, durably and before,

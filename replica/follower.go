@@ -47,6 +47,7 @@ type Follower struct {
 	lastEpoch log.Epoch  // the newest that the log knows; it may have no batch yet
 
 	acked     log.Offset    // the flushed end of the newest request
+	asked     int64         // the newest fetch with a request for records; 0: none in this epoch
 	delay     time.Duration // the last one; zero after an answer of use
 	until     time.Time     // the end of the delay
 	waiting   bool          // for the disk: Moved comes next
@@ -64,14 +65,18 @@ func NewFollower(c FollowerConfig) *Follower {
 	}
 }
 
-// Request returns what to ask the leader for; false: nothing now. It goes out in a
-// fetch with a newer sequence than any request before it.
-func (f *Follower) Request(now time.Time, maxBytes int32) (FetchPartition, bool) {
+// Request returns what to ask the leader for in the fetch of that sequence, which is
+// newer than that of any request before it; false: nothing now. An answer for records
+// counts only if it is to the newest request for them.
+func (f *Follower) Request(now time.Time, sequence int64, maxBytes int32) (FetchPartition, bool) {
 	if f.waiting || f.suspended || f.failed != nil || now.Before(f.until) ||
 		f.state.Leader == partition.NoBroker || f.state.Leader == f.self {
 		return FetchPartition{}, false
 	}
 	f.acked = f.flushed
+	if maxBytes > 0 {
+		f.asked = sequence
+	}
 	return FetchPartition{
 		ID: f.id, Epoch: f.state.Epoch, Fetch: f.end, LastEpoch: f.lastEpoch,
 		Ack: f.flushed, Start: f.start, MaxBytes: maxBytes, HighWatermark: f.high, Removed: f.removed,

@@ -165,7 +165,7 @@ func TestAnswers(t *testing.T) {
 
 func TestRequest(t *testing.T) {
 	f := newTestFollower(nil)
-	got, ok := f.Request(testStart, 100)
+	got, ok := f.Request(testStart, 0, 100)
 	require.True(t, ok)
 	require.Equal(t, FetchPartition{ID: testID, Epoch: 5, Fetch: 10, LastEpoch: 4, Ack: 9, Start: 2, MaxBytes: 100, HighWatermark: 6}, got)
 
@@ -173,13 +173,32 @@ func TestRequest(t *testing.T) {
 		"no leader":     func(c *FollowerConfig) { c.State.Leader = partition.NoBroker },
 		"itself leader": func(c *FollowerConfig) { c.State.Leader = 2 },
 	} {
-		_, ok = newTestFollower(change).Request(testStart, 100)
+		_, ok = newTestFollower(change).Request(testStart, 0, 100)
 		require.False(t, ok, name)
 	}
 	f.Step(testStart, failing(partition.FencedEpoch, 0, 0))
 	f.Step(testStart, Changed{State: f.state})
-	_, ok = f.Request(testStart.Add(time.Hour), 100)
+	_, ok = f.Request(testStart.Add(time.Hour), 0, 100)
 	require.False(t, ok, "a fenced epoch is over for good")
+}
+
+// Two fetches ask for the same, and the later one is answered first.
+func TestTheAnswerToTheNewestRequestCounts(t *testing.T) {
+	f := newTestFollower(nil)
+	of := func(sequence int64, high log.Offset) Answered {
+		return answer(func(in *Answered) { in.Sequence, in.Answer.HighWatermark = sequence, high })
+	}
+	f.Request(testStart, 3, 100)
+	f.Request(testStart, 5, 100)
+	f.Request(testStart, 6, 0) // an ack
+	f.Step(testStart, of(5, 9))
+	require.Equal(t, log.Offset(9), f.HighWatermark())
+	for _, sequence := range []int64{0, 3, 4, 6} {
+		require.Equal(t, Output{}, f.Step(testStart, of(sequence, 7)))
+		require.Equal(t, log.Offset(9), f.HighWatermark())
+	}
+	f.Step(testStart, of(5, 7))
+	require.Equal(t, log.Offset(7), f.HighWatermark(), "it would be taken otherwise")
 }
 
 func TestDelaysGrowAndEndWithTheMetadata(t *testing.T) {
@@ -189,16 +208,16 @@ func TestDelaysGrowAndEndWithTheMetadata(t *testing.T) {
 	for range 8 {
 		out := f.Step(now, failing(partition.NotLeader, 0, 0))
 		got = append(got, out.Delay/time.Millisecond)
-		_, ok := f.Request(now.Add(out.Delay-1), 1)
+		_, ok := f.Request(now.Add(out.Delay-1), 0, 1)
 		require.False(t, ok)
 		now = now.Add(out.Delay)
-		_, ok = f.Request(now, 1)
+		_, ok = f.Request(now, 0, 1)
 		require.True(t, ok)
 	}
 	require.Equal(t, []time.Duration{5, 10, 20, 40, 80, 160, 250, 250}, got)
 	f.Step(now, failing(partition.NotLeader, 0, 0))
 	f.Step(now, Changed{State: f.state})
-	_, ok := f.Request(now, 1)
+	_, ok := f.Request(now, 0, 1)
 	require.True(t, ok, "newer metadata ends a delay")
 	f.Step(now, answer(nil))
 	require.Equal(t, firstDelay, f.Step(now, failing(partition.NotLeader, 0, 0)).Delay, "an answer of use resets it")
@@ -206,10 +225,10 @@ func TestDelaysGrowAndEndWithTheMetadata(t *testing.T) {
 
 func TestFollowerWaitsForItsDisk(t *testing.T) {
 	f := newTestFollower(nil)
-	f.Request(testStart, 1)
+	f.Request(testStart, 0, 1)
 	first := answer(func(in *Answered) { in.Data, in.Answer.HighWatermark = batch(10, 5, 3, "a"), 12 })
 	require.NotNil(t, f.Step(testStart, first).Append)
-	_, ok := f.Request(testStart, 1)
+	_, ok := f.Request(testStart, 0, 1)
 	require.False(t, ok)
 	require.Equal(t, Output{}, f.Step(testStart, first), "the answer of an overlapping fetch")
 
@@ -218,7 +237,7 @@ func TestFollowerWaitsForItsDisk(t *testing.T) {
 	require.NoError(t, f.Check())
 	require.Equal(t, log.Offset(12), f.HighWatermark())
 	require.True(t, f.Step(testStart, Flushed{13}).Ack)
-	p, ok := f.Request(testStart, 0)
+	p, ok := f.Request(testStart, 0, 0)
 	require.True(t, ok)
 	require.Equal(t, log.Offset(13), p.Ack)
 	require.False(t, f.Step(testStart, Flushed{13}).Ack, "the leader has been told")
@@ -237,10 +256,10 @@ func TestLogThatRefusesIsNotAskedAtOnce(t *testing.T) {
 
 func TestCutTakesFlushedEndAlong(t *testing.T) {
 	f := newTestFollower(nil)
-	f.Request(testStart, 1)
+	f.Request(testStart, 0, 1)
 	f.Step(testStart, diverging(4, 7, 4, 10, true))
 	f.Step(testStart, Moved{Start: 2, End: 7, Flushed: 7, LastEpoch: 3})
-	p, ok := f.Request(testStart, 1)
+	p, ok := f.Request(testStart, 0, 1)
 	require.True(t, ok)
 	require.Equal(t, FetchPartition{ID: testID, Epoch: 5, Fetch: 7, LastEpoch: 3, Ack: 7, Start: 2, MaxBytes: 1, HighWatermark: 6}, p)
 }
@@ -250,7 +269,7 @@ func TestCompleteReplicaRefetchesOnlyAfterItHasLeft(t *testing.T) {
 	out := f.Step(testStart, failing(partition.OutOfRange, 15, 20))
 	require.ErrorContains(t, out.Fail, "ends at 10 and is to start again at 15")
 	require.Equal(t, out.Fail, f.Failed())
-	_, ok := f.Request(testStart.Add(time.Hour), 1)
+	_, ok := f.Request(testStart.Add(time.Hour), 0, 1)
 	require.False(t, ok)
 
 	older := f.state

@@ -65,6 +65,7 @@ type (
 	// Answered: the leader has answered. OwnKnown, OwnEpoch and OwnEnd are what this
 	// broker's own log's EndOf says of Answer.DivergingEpoch.
 	Answered struct {
+		Sequence int64 // of the fetch that asked
 		Request  FetchPartition
 		Answer   FetchAnswer
 		Data     []byte

@@ -3,10 +3,12 @@ package replica
 import (
 	"slices"
 	"time"
+
+	"github.com/samsalog/samsa/log"
 )
 
-// A Lane is one of the two fetches that a broker has with a leader. A followed
-// partition is in one of them.
+// A Lane is one of the fetches that a broker has under way with a leader. A followed
+// partition is in one of the first two. See [Lanes].
 type Lane uint8
 
 const (
@@ -16,13 +18,21 @@ const (
 	// Cold fetches name only what is new to them. The leader keeps the rest, and tells
 	// of what moves.
 	Cold
+	// Beside both go acks of what has been flushed since.
+	Beside
+
+	lanes
 )
 
 func (l Lane) String() string {
-	if l == Cold {
+	switch l {
+	case Hot:
+		return "hot"
+	case Cold:
 		return "cold"
+	default:
+		return "beside"
 	}
-	return "hot"
 }
 
 const (
@@ -30,23 +40,23 @@ const (
 	bustle = 4                      // answers with news within quiet: hot. A lone record makes two: itself, and its commit.
 )
 
-// A Pace decides in which lane a partition is fetched, by how often there is news of
-// it. The thresholds lie apart, so that none goes to and fro. The zero Pace is hot,
+// A pace decides in which lane a partition is fetched, by how often there is news of
+// it. The thresholds lie apart, so that none goes to and fro. The zero pace is hot,
 // and has not moved.
-type Pace struct {
+type pace struct {
 	lane  Lane
 	since time.Time // hot: the last news; cold: the first that counts
 	news  int       // cold: those since
 }
 
-// Lane returns the lane that the partition is in.
-func (p *Pace) Lane() Lane { return p.lane }
+// in returns the lane that the partition is in.
+func (p *pace) in() Lane { return p.lane }
 
-// Enter puts the partition into a lane.
-func (p *Pace) Enter(now time.Time, lane Lane) { *p = Pace{lane: lane, since: now} }
+// enter puts the partition into a lane.
+func (p *pace) enter(now time.Time, lane Lane) { *p = pace{lane: lane, since: now} }
 
-// Moved notes an answer with news of the partition.
-func (p *Pace) Moved(now time.Time) {
+// moved notes an answer with news of the partition.
+func (p *pace) moved(now time.Time) {
 	switch {
 	case p.lane == Hot:
 		p.since = now
@@ -57,8 +67,8 @@ func (p *Pace) Moved(now time.Time) {
 	}
 }
 
-// Wants returns the lane that suits the partition now.
-func (p *Pace) Wants(now time.Time) Lane {
+// wants returns the lane that suits the partition now.
+func (p *pace) wants(now time.Time) Lane {
 	switch {
 	case p.lane == Hot && now.Sub(p.since) >= quiet, p.lane == Cold && p.news < bustle:
 		return Cold
@@ -68,10 +78,11 @@ func (p *Pace) Wants(now time.Time) Lane {
 }
 
 // MayCool reports whether a leader that only tells of news would leave nothing of
-// this follower undone. Who waits, or asks for nothing, has something to ask later;
-// and who is not in the ISR joins it by fetching: the leader forgets, in time, who
-// had caught up.
-func (f *Follower) MayCool(now time.Time) bool {
+// this follower undone; start is that of the leader's log. Who waits, or asks for
+// nothing, has something to ask later, and so has who has yet to remove what the leader
+// has removed; and who is not in the ISR joins it by fetching: the leader forgets, in
+// time, who had caught up.
+func (f *Follower) MayCool(now time.Time, start log.Offset) bool {
 	return !f.waiting && !f.suspended && f.failed == nil && !now.Before(f.until) &&
-		slices.Contains(f.state.ISR, f.self)
+		f.start >= start && slices.Contains(f.state.ISR, f.self)
 }

@@ -29,17 +29,18 @@ func TestThePaceDecidesTheLane(t *testing.T) {
 		{"cold, still, and then it moves", Cold, []int{0, 1, 2, 600, 601, 602, 603}, 603, Hot},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			var p Pace
-			p.Enter(at(0), tt.enter)
+			var p pace
+			p.enter(at(0), tt.enter)
 			for _, ms := range tt.news {
-				p.Moved(at(ms))
+				p.moved(at(ms))
 			}
-			require.Equal(t, tt.enter, p.Lane(), "it changes when it enters")
-			require.Equal(t, tt.want, p.Wants(at(tt.look)))
+			require.Equal(t, tt.enter, p.in(), "it changes when it enters")
+			require.Equal(t, tt.want, p.wants(at(tt.look)))
 		})
 	}
 	require.Equal(t, "hot", Hot.String())
 	require.Equal(t, "cold", Cold.String())
+	require.Equal(t, "beside", Beside.String())
 }
 
 func TestWhoHasSomethingToAskStaysHot(t *testing.T) {
@@ -56,14 +57,16 @@ func TestWhoHasSomethingToAskStaysHot(t *testing.T) {
 		{"is delayed", func(f *Follower) { f.until = now.Add(1) }, false},
 		{"was delayed", func(f *Follower) { f.until = now }, true},
 		{"is not in the ISR", func(f *Follower) { f.state.ISR = brokers{1} }, false},
+		{"has more than the leader", func(f *Follower) { f.start = 2 }, false},
+		{"has less than the leader", func(f *Follower) { f.start = 4 }, true},
 		{"is in the ELR alone", func(f *Follower) { f.state.ISR, f.state.ELR = brokers{1}, brokers{2} }, false},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			f := NewFollower(FollowerConfig{ID: testID, Self: 2, State: partition.State{
+			f := NewFollower(FollowerConfig{ID: testID, Self: 2, Start: 3, End: 5, State: partition.State{
 				Replicas: brokers{1, 2}, ISR: brokers{1, 2}, Leader: 1, Epoch: 5,
 			}})
 			tt.edit(f)
-			require.Equal(t, tt.want, f.MayCool(now))
+			require.Equal(t, tt.want, f.MayCool(now, 3))
 		})
 	}
 }

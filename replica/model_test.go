@@ -151,7 +151,7 @@ func (m *model) request(b *modelBroker, most int) {
 	if !b.up || b.follower == nil {
 		return
 	}
-	ask, ok := b.follower.Request(m.now, int32(most))
+	ask, ok := b.follower.Request(m.now, b.sequence+1, int32(most))
 	if ok {
 		b.sequence++
 		m.send(modelMessage{to: b.state.Leader, from: b.id, epoch: b.epoch, sequence: b.sequence, ask: ask, fetchMost: most})
@@ -195,7 +195,7 @@ func (m *model) receive(msg modelMessage) {
 		}
 	case msg.answer != nil:
 		if b := m.broker(msg.to); b.up && b.epoch == msg.epoch && b.follower != nil {
-			in := Answered{Request: msg.ask, Answer: *msg.answer, Data: msg.data}
+			in := Answered{Sequence: msg.sequence, Request: msg.ask, Answer: *msg.answer, Data: msg.data}
 			in.OwnEpoch, in.OwnEnd, in.OwnKnown = b.log.endOf(msg.answer.DivergingEpoch)
 			m.stepFollower(b, in)
 		}
@@ -209,7 +209,7 @@ func (m *model) receive(msg modelMessage) {
 // serve answers a fetch as a broker does.
 func (m *model) serve(b *modelBroker, msg modelMessage) {
 	a := &FetchAnswer{Code: partition.NotLeader}
-	reply := modelMessage{to: msg.from, epoch: msg.epoch, ask: msg.ask, answer: a}
+	reply := modelMessage{to: msg.from, epoch: msg.epoch, sequence: msg.sequence, ask: msg.ask, answer: a}
 	switch {
 	case b.leader != nil:
 		in := Fetched{From: msg.from, BrokerEpoch: msg.epoch, Sequence: msg.sequence, Partition: msg.ask}

@@ -20,12 +20,7 @@ func lanesOf(n *Node, leader partition.BrokerID) (hot, cold, kept int) {
 	f := n.fetcher(leader)
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	for _, m := range f.cooled {
-		if m.kept {
-			kept++
-		}
-	}
-	return len(f.hot.parts), len(f.cooled), kept
+	return f.lanes.Count()
 }
 
 // many makes a topic of that many partitions, all of which are cold at their end.
@@ -116,7 +111,7 @@ func TestWhatMovesIsHotAndCoolsDown(t *testing.T) {
 		require.Equal(t, 1, hot())
 		c.cold(20)
 		time.Sleep(time.Second)
-		require.False(t, other.fetcher(n.self).hot.running, "the lane has ended with its partitions")
+		require.Nil(t, other.fetcher(n.self).calls[replica.Hot].ctx, "the lane has ended with its partitions")
 	})
 }
 
@@ -188,18 +183,19 @@ func TestAnAnswerThatWasOvertakenIsDropped(t *testing.T) {
 		time.Sleep(100 * time.Millisecond)
 		c.cold(1)
 		r := c.node(3 - n.self).replica(ids[0])
-		ask := func() asked {
-			o := newRequestOp(1)
-			o.leader = n.self
-			r.await(time.Now(), o, o.done)
-			require.True(t, o.ok)
-			return o.asked
+		ask := func(sequence int64) *replica.LanesAsk[*Replica] {
+			a := &replica.LanesAsk[*Replica]{Copy: r, Sequence: sequence}
+			o := newRequestOp(n.self)
+			o.max = 1
+			o.put(time.Now(), a)
+			require.True(t, a.Wants)
+			return a
 		}
-		older, newer := ask(), ask()
+		older, newer := ask(1<<40), ask(1<<40+1)
 		lower := replica.FetchAnswer{ID: ids[0]} // of before the high watermark that is known here
-		hand(r, older, lower, nil)
+		newAnsweredOp().hand(time.Now(), older, lower, nil)
 		require.Equal(t, log.Offset(1), r.highWatermark())
-		hand(r, newer, lower, nil)
+		newAnsweredOp().hand(time.Now(), newer, lower, nil)
 		require.Zero(t, r.highWatermark())
 	})
 }
@@ -375,10 +371,14 @@ func TestLanesUnderFaults(t *testing.T) {
 // Who is to ack and stops to follow before it does leaves nothing to send: also where
 // nothing was ever sent.
 func TestAnAckThatIsTakenBack(t *testing.T) {
-	r := &Replica{}
-	f := &fetcher{acks: []*Replica{r}, acking: true, members: map[*Replica]*followed{r: {r: r}}}
-	f.hot.parts = []*followed{f.members[r]}
-	f.remove(r)
-	require.Nil(t, f.beginAck())
-	require.False(t, f.acking)
+	synctest.Test(t, func(t *testing.T) {
+		n := &Node{ctx: t.Context(), cfg: Config{FetchWait: time.Second, CallTimeout: time.Second}}
+		f := newFetcher(n, 1)
+		m, _ := f.lanes.Follow(time.Now(), partition.ID{}, &Replica{})
+		require.True(t, f.lanes.Ack(m, false).Start[replica.Beside])
+		f.remove(m)
+		require.Nil(t, f.beginTurn(time.Now(), replica.Beside))
+		m, _ = f.lanes.Follow(time.Now(), partition.ID{}, &Replica{})
+		require.True(t, f.lanes.Ack(m, false).Start[replica.Beside], "the lane has rested")
+	})
 }

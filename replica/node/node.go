@@ -331,10 +331,7 @@ func (n *Node) fetcher(leader partition.BrokerID) *fetcher {
 	defer n.mu.Unlock()
 	f := n.fetchers[leader]
 	if f == nil {
-		f = &fetcher{
-			n: n, leader: leader, turn: make(chan struct{}, 1),
-			members: make(map[*Replica]*followed), cooled: make(map[partition.ID]*followed),
-		}
+		f = newFetcher(n, leader)
 		n.fetchers[leader] = f
 	}
 	return f

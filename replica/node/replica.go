@@ -25,7 +25,7 @@ type Replica struct {
 	leader   *replica.Leader  // nil unless it leads
 	follower *replica.Follower
 	fetcher  *fetcher     // of its leader, while it follows
-	asked    uint64       // counts its requests for records; the answer to the newest counts
+	followed *followed    // what it is there
 	waiters  []*produceOp // by rising end
 	served   []queued     // room for the next queue
 
@@ -205,10 +205,10 @@ func (r *Replica) carry(now time.Time, out replica.Output) {
 		r.node.propose(r, *out.Propose)
 	}
 	if out.Ack && r.fetcher != nil {
-		r.fetcher.ack(r)
+		r.fetcher.ack(r.followed)
 	}
 	if out.ISRChanged && r.fetcher != nil {
-		r.fetcher.heat(r) // who is out joins by fetching
+		r.fetcher.heat(r.followed) // who is out joins by fetching
 	}
 	switch {
 	case out.Fail != nil:
@@ -310,9 +310,9 @@ func (r *Replica) fail(err error) {
 func (r *Replica) leave(code partition.Code) {
 	r.answerProducers() // what is committed is committed, whatever becomes of the role
 	if r.fetcher != nil {
-		r.fetcher.remove(r)
+		r.fetcher.remove(r.followed)
 	}
-	r.leader, r.follower, r.fetcher = nil, nil, nil
+	r.leader, r.follower, r.fetcher, r.followed = nil, nil, nil, nil
 	r.stuck.Store(false)
 	r.noted.Store(0)
 	for _, w := range r.waiters {

@@ -120,7 +120,7 @@ func (r *Replica) follow(now time.Time) {
 	if r.log.Flushed() < r.log.End() {
 		r.flushInTurn()
 	}
-	r.node.follow(r, r.state.Leader)
+	r.node.follow(now, r, r.state.Leader)
 }
 
 func (r *Replica) highWatermark() log.Offset { return log.Offset(r.high.Load()) }

@@ -248,7 +248,9 @@ func (c *copyOf) unparkOlder(follower partition.BrokerID, than number) {
 	c.dropParked(func(q *parked) bool { return q.follower == follower && q.number.before(than) })
 }
 
-func (c *copyOf) unpark(e *parked) { c.parked = without(c.parked, e) }
+func (c *copyOf) unpark(e *parked) {
+	c.parked = slices.DeleteFunc(c.parked, func(q *parked) bool { return q == e })
+}
 
 func (c *copyOf) wakeParked() {
 	c.parked = slices.DeleteFunc(c.parked, func(p *parked) bool {

@@ -25,7 +25,7 @@ type copyOf struct {
 	leader   *replica.Leader
 	follower *replica.Follower
 	fetcher  *fetcher
-	asked    int // counts its requests for records
+	followed *replica.Followed[*copyOf]
 	waiters  []*waiter
 	high     log.Offset
 	role     role
@@ -296,7 +296,7 @@ func (c *copyOf) leave(code partition.Code) {
 	if c.fetcher != nil {
 		c.fetcher.remove(c)
 	}
-	c.leader, c.follower, c.fetcher, c.stuck = nil, nil, nil, false
+	c.leader, c.follower, c.fetcher, c.followed, c.stuck = nil, nil, nil, nil, false
 	waiters := c.waiters
 	c.waiters = nil
 	for _, w := range waiters {

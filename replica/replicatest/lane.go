@@ -1,264 +1,117 @@
 package replicatest
 
 import (
-	"slices"
 	"time"
 
-	"github.com/samsalog/samsa/partition"
 	"github.com/samsalog/samsa/replica"
 )
 
-// A lane is one of a fetcher's two fetches.
-type lane struct {
-	parts   []*followed // hot: all; cold: those that the leader does not keep
-	coming  []*followed // of the other lane, to be taken over at the next turn
-	turn    func()      // puts the next fetch together
-	running bool
-	out     *call // under way
-	round   int   // of turns; a later one makes what an earlier one planned void
-	backoff time.Duration
-	empty   int // answers in a row that came at once and said nothing
+// A laneTurn is where a lane's turns are.
+type laneTurn struct {
+	round *replica.LanesRound[*copyOf]
+	out   *call // under way
+	due   int   // counts the turns that were planned; a later one makes those before void
 }
 
-// again plans the lane's next turn.
-func (f *fetcher) again(l *lane, after time.Duration) {
-	l.running = true
-	l.round++
-	round := l.round
+// obey does what the lanes say.
+func (f *fetcher) obey(do replica.LanesOrders) {
+	for lane, end := range do.End {
+		if end {
+			f.end(replica.Lane(lane))
+		}
+	}
+	for lane, start := range do.Start {
+		if start {
+			f.plan(replica.Lane(lane), 0)
+		}
+	}
+	f.p.w.watch.sound(f.lanes.Check())
+}
+
+// end ends a lane's call, or the wait after it.
+func (f *fetcher) end(lane replica.Lane) {
+	t := &f.turns[lane]
+	switch {
+	case t.out != nil:
+		t.out.drop()
+		t.out = nil
+		f.ended(t.round, true)
+	case t.round == nil:
+		f.plan(lane, 0)
+	default: // its answer is there
+	}
+}
+
+// plan plans a lane's next turn.
+func (f *fetcher) plan(lane replica.Lane, after time.Duration) {
+	t := &f.turns[lane]
+	t.round = nil
+	t.due++
+	due := t.due
 	f.p.w.at(after, f.p.b, disk, "fetch", func() {
-		if l.round == round {
-			l.turn()
+		if t.due == due {
+			f.turn(lane)
 		}
 	})
 }
 
-// poke ends the fetch under way, so that the next one sees other partitions.
-func (f *fetcher) poke(l *lane) {
-	if l.out != nil {
-		l.out.drop()
-		l.out = nil
-		if l == &f.cold {
-			f.last = 0
-		}
+// turn sends a lane's next request.
+func (f *fetcher) turn(lane replica.Lane) {
+	// What is sent is not copied: a round's memory serves once.
+	r := &replica.LanesRound[*copyOf]{Lane: lane}
+	if !f.lanes.Begin(f.p.w.clock(), r) {
+		return
 	}
-	f.again(l, 0)
-}
-
-// start begins a lane's turns if none is planned.
-func (f *fetcher) start(l *lane) {
-	if !l.running {
-		f.again(l, 0)
+	for i := range r.Asks {
+		f.ask(&r.Asks[i], r.MaxBytes)
 	}
-}
-
-// rests plans the next turn by what the last brought.
-func (f *fetcher) rests(l *lane, failed, learned bool, took time.Duration) {
-	switch {
-	case !failed && (learned || took >= quick):
-		l.backoff, l.empty = 0, 0
-		f.again(l, 0)
-	case !failed && l.empty == 0:
-		l.empty = 1
-		f.again(l, 0)
-	default:
-		l.backoff = min(max(2*l.backoff, quick), 100*time.Millisecond)
-		f.again(l, l.backoff)
+	t := &f.turns[lane]
+	t.round = r
+	f.obey(f.lanes.Asked(r, f.p.epoch))
+	if r.Idle {
+		f.ended(r, true)
+		return
 	}
-}
-
-// fetch sends a lane's request; done is told of the answer if the lane still waits for it.
-func (f *fetcher) fetch(l *lane, req replica.FetchRequest, done func(*fetchAnswer) (learned bool)) {
-	begun, round := f.p.w.now, l.round
-	l.out = f.send(req, fetchWait+callTime, func(got *fetchAnswer) {
-		l.out = nil
+	limit := callTime
+	if lane != replica.Beside {
+		limit += fetchWait
+	}
+	t.out = f.send(r.Request, limit, func(got *fetchAnswer) {
+		t.out = nil
 		f.p.w.at(0, f.p.b, disk, "fetched", func() {
-			learned := done(got)
-			if !f.p.dead && l.round == round {
-				f.rests(l, got == nil, learned, f.p.w.now-begun)
+			if got != nil {
+				f.answered(r, got)
+			}
+			if !f.p.dead {
+				f.ended(r, got == nil)
 			}
 		})
 	})
 }
 
-func (f *fetcher) turnHot() {
+// answered hands an answer to those of whom it has news.
+func (f *fetcher) answered(r *replica.LanesRound[*copyOf], got *fetchAnswer) {
 	now := f.p.w.clock()
-	for _, m := range f.hot.coming {
-		m.coming = false
-		if f.has(m) && m.pace.Lane() == replica.Cold {
-			f.toHot(m)
-		}
+	do := f.lanes.Told(now, r, &got.resp)
+	for i := range r.Asks {
+		a := &r.Asks[i]
+		a.News = got.resp.Partitions[a.At].News(got.dataOf(a.At), a.Copy.high, a.Copy.log.Start())
 	}
-	f.hot.coming = nil
-	n := len(f.hot.parts)
-	if n == 0 {
-		f.hot.running = false
-		return
-	}
-	f.next = (f.next + 1) % n
-	members := slices.Concat(f.hot.parts[f.next:], f.hot.parts[:f.next])
-	req, named, parts := f.ask(members)
-	if len(named) == 0 || req.BrokerEpoch == 0 {
-		f.rests(&f.hot, true, false, 0)
-		f.startCold(now)
-		return
-	}
-	if len(named) < n {
-		req.MaxWaitMs = min(req.MaxWaitMs, 20)
-	}
-	f.fetch(&f.hot, req, func(got *fetchAnswer) (learned bool) {
-		if got != nil {
-			learned = f.takeHot(named, parts, got)
-		}
-		f.startCold(f.p.w.clock())
-		return learned
-	})
-}
-
-// takeHot reports whether an answer said anything new.
-func (f *fetcher) takeHot(named []*followed, parts []asked, got *fetchAnswer) (learned bool) {
-	for i, m := range named {
-		a, data := got.resp.Partitions[i], got.dataOf(i)
-		if !f.has(m) || m.pace.Lane() != replica.Hot {
-			continue
-		}
-		m.start = a.Start
-		if !m.c.news(&a, data) {
-			continue
-		}
-		m.pace.Moved(f.p.w.clock())
-		learned = learned || a.Code == partition.OK
-		m.c.hand(parts[i], a, data)
-	}
-	return learned
-}
-
-// toHot moves a member.
-func (f *fetcher) toHot(m *followed) {
-	f.cold.parts = without(f.cold.parts, m)
-	m.kept, m.cools = false, false
-	m.pace.Enter(f.p.w.clock(), replica.Hot)
-	f.hot.parts = append(f.hot.parts, m)
-}
-
-// heat has a copy named in the next hot fetch, and that fetch go out now.
-func (f *fetcher) heat(c *copyOf) {
-	if m := f.member(c); m != nil && m.pace.Lane() == replica.Cold {
-		f.warm(m)
-		f.poke(&f.hot)
-	}
-}
-
-// warm leaves a cold member to the hot lane.
-func (f *fetcher) warm(m *followed) {
-	if !m.coming {
-		m.coming = true
-		f.hot.coming = append(f.hot.coming, m)
-	}
-}
-
-func (m *followed) cooling(now time.Time) bool { return m.cools && m.pace.Wants(now) == replica.Cold }
-
-// startCold starts the cold lane if there is somebody for it.
-func (f *fetcher) startCold(now time.Time) {
-	if slices.ContainsFunc(f.hot.parts, func(m *followed) bool { return m.cooling(now) }) {
-		f.start(&f.cold)
-	}
-}
-
-func (f *fetcher) turnCold() {
-	now := f.p.w.clock()
-	f.hot.parts = slices.DeleteFunc(f.hot.parts, func(m *followed) bool {
-		if !m.cooling(now) {
-			return false
-		}
-		m.pace.Enter(now, replica.Cold)
-		f.cold.parts = append(f.cold.parts, m)
-		return true
-	})
-	if f.last == 0 {
-		f.anew()
-	}
-	if f.cooled() == 0 {
-		f.cold.running, f.last = false, 0
-		return
-	}
-	members := slices.Clone(f.cold.parts)
-	req, named, parts := f.ask(members)
-	req.Cold, req.After = true, f.last
-	req.Partitions = f.keep(members, named, parts)
-	if req.BrokerEpoch == 0 {
-		f.last = 0
-		f.rests(&f.cold, true, false, 0)
-		return
-	}
-	f.last = 0 // until it is answered it is open what the leader keeps
-	f.fetch(&f.cold, req, func(got *fetchAnswer) (learned bool) {
-		if got == nil {
-			return false
-		}
-		f.last = req.Sequence
+	f.lanes.News(now, r)
+	f.obey(do)
+	if r.Lane == replica.Cold {
 		f.p.w.watch.counts.Cold++
-		return f.takeCold(got)
-	})
-}
-
-// anew has all members of the cold lane named again.
-func (f *fetcher) anew() {
-	f.cold.parts = f.cold.parts[:0]
-	for _, m := range f.members {
-		if m.pace.Lane() == replica.Cold {
-			m.kept = false
-			f.cold.parts = append(f.cold.parts, m)
+	}
+	for i := range r.Asks {
+		if a := &r.Asks[i]; a.News {
+			a.Copy.hand(a, got.resp.Partitions[a.At], got.dataOf(a.At))
 		}
 	}
 }
 
-// keep notes whom the leader will keep, and returns what it is asked for them. Those who
-// want nothing now, or have need of fetches without news, go back to the hot lane.
-func (f *fetcher) keep(members, named []*followed, parts []asked) (list []replica.FetchPartition) {
-	for i, m := range named {
-		if m.cools {
-			m.kept, m.asked = true, parts[i]
-			list = append(list, parts[i].part)
-		}
-	}
-	back := false
-	for _, m := range members {
-		if !m.kept {
-			f.toHot(m)
-			back = true
-		}
-	}
-	f.cold.parts = f.cold.parts[:0]
-	if back {
-		f.poke(&f.hot)
-	}
-	return list
-}
-
-// takeCold reports whether an answer said anything new.
-func (f *fetcher) takeCold(got *fetchAnswer) (learned bool) {
-	for i := range got.resp.Partitions {
-		a, data := got.resp.Partitions[i], got.dataOf(i)
-		at := slices.IndexFunc(f.members, func(m *followed) bool {
-			return m.c.id == a.ID && m.kept && m.pace.Lane() == replica.Cold
-		})
-		if at < 0 {
-			continue
-		}
-		m := f.members[at]
-		now := f.p.w.clock()
-		m.kept, m.start = false, a.Start
-		f.cold.parts = append(f.cold.parts, m)
-		m.pace.Moved(now)
-		if m.pace.Wants(now) == replica.Hot {
-			f.warm(m)
-			f.start(&f.hot)
-		}
-		if m.c.news(&a, data) {
-			learned = learned || a.Code == partition.OK
-			m.c.hand(m.asked, a, data)
-		}
-	}
-	return learned
+// ended plans the lane's next turn by what the last brought.
+func (f *fetcher) ended(r *replica.LanesRound[*copyOf], failed bool) {
+	wait, do := f.lanes.Ended(f.p.w.clock(), r, failed)
+	f.plan(r.Lane, wait)
+	f.obey(do)
 }

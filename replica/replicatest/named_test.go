@@ -50,10 +50,10 @@ func ignoresStaleAcks() bool {
 // ignoresLateAnswers: a follower takes no answer to what it asked in an earlier epoch.
 func ignoresLateAnswers() bool {
 	f := replica.NewFollower(replica.FollowerConfig{Self: 2, State: ledByOne(), End: 10, Flushed: 10, LastEpoch: 1})
-	f.Request(begin, 1)
+	f.Request(begin, 1, 1)
 	out := f.Step(begin, replica.Answered{
-		Request: replica.FetchPartition{Epoch: 1, Fetch: 10, LastEpoch: 1},
-		Answer:  replica.FetchAnswer{Diverging: true, DivergingEpoch: 1, DivergingEnd: 3}, OwnEpoch: 1, OwnEnd: 10, OwnKnown: true,
+		Sequence: 1, Request: replica.FetchPartition{Epoch: 1, Fetch: 10, LastEpoch: 1},
+		Answer: replica.FetchAnswer{Diverging: true, DivergingEpoch: 1, DivergingEnd: 3}, OwnEpoch: 1, OwnEnd: 10, OwnKnown: true,
 	})
 	return out.Truncate == nil
 }
