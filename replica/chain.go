@@ -6,39 +6,39 @@ import (
 	"github.com/samsalog/samsa/partition"
 )
 
-// A Chain is what a leader knows of the cold fetches of one follower: each but the first
+// A chain is what a leader knows of the cold fetches of one follower: each but the first
 // names the one before it, so that none is missing. What the leader keeps for the follower
 // stands as long as the chain does.
-type Chain struct {
+type chain struct {
 	broker   partition.BrokerEpoch
 	sequence int64     // of the newest
 	waiting  bool      // it has no answer yet
 	answered time.Time // when the newest before it was
 }
 
-// NewChain is the chain that begins with a cold fetch.
-func NewChain(req FetchRequest) Chain {
-	return Chain{broker: req.BrokerEpoch, sequence: req.Sequence, waiting: true}
+// newChain is the chain that begins with a cold fetch.
+func newChain(req *FetchRequest) chain {
+	return chain{broker: req.BrokerEpoch, sequence: req.Sequence, waiting: true}
 }
 
-// Newer reports whether a fetch was asked after all of the chain.
-func (c *Chain) Newer(req FetchRequest) bool {
+// newer reports whether a fetch was asked after all of the chain.
+func (c *chain) newer(req *FetchRequest) bool {
 	return req.BrokerEpoch > c.broker || req.BrokerEpoch == c.broker && req.Sequence > c.sequence
 }
 
-// GoOn makes a fetch the newest of the chain. It is false, and changes nothing, unless the
+// goOn makes a fetch the newest of the chain. It is false, and changes nothing, unless the
 // one that it names is the newest and has been answered: this leader has restarted, or an
 // answer was lost, or the fetch comes late or again.
-func (c *Chain) GoOn(req FetchRequest) bool {
-	if c.waiting || req.BrokerEpoch != c.broker || req.After != c.sequence || !c.Newer(req) {
+func (c *chain) goOn(req *FetchRequest) bool {
+	if c.waiting || req.BrokerEpoch != c.broker || req.After != c.sequence || !c.newer(req) {
 		return false
 	}
 	c.sequence, c.waiting = req.Sequence, true
 	return true
 }
 
-// Answered notes that the newest has its answer.
-func (c *Chain) Answered(now time.Time) { c.waiting, c.answered = false, now }
+// answer notes that the newest has its answer.
+func (c *chain) answer(now time.Time) { c.waiting, c.answered = false, now }
 
-// IdleSince reports whether nothing has been asked since then.
-func (c *Chain) IdleSince(then time.Time) bool { return !c.waiting && c.answered.Before(then) }
+// idleSince reports whether nothing has been asked since then.
+func (c *chain) idleSince(then time.Time) bool { return !c.waiting && c.answered.Before(then) }

@@ -18,12 +18,9 @@ type coldSet struct {
 	follower partition.BrokerID
 	over     chan struct{} // closed when it is forgotten
 
-	mu    sync.Mutex // guards all below; taken after a replica's, and never before one
-	chain replica.Chain
-	parts map[partition.ID]*parked
-	ripe  []*parked     // of which there is news, in that order
-	wake  chan struct{} // room for one
-	gone  bool
+	mu   sync.Mutex // guards kept; taken after a replica's, and never before one
+	kept *replica.ColdSet[*parked]
+	wake chan struct{} // room for one
 }
 
 // A coldPart is a partition that is kept for a follower.
@@ -32,12 +29,11 @@ type coldPart struct {
 	part replica.FetchPartition
 	// start is the log start that the follower has, or was asked to have.
 	start log.Offset
-	rung  bool // guarded by the set
 }
 
 // fetchCold answers a cold fetch.
 func (n *Node) fetchCold(ctx context.Context, req *replica.FetchRequest, resp *replica.FetchResponse) [][]byte {
-	k := n.cold.next(*req)
+	k := n.cold.next(req)
 	if k == nil {
 		resp.Lost = true
 		return nil
@@ -89,17 +85,13 @@ func (k *coldSet) keep(at number, r *Replica, role *role, p replica.FetchPartiti
 func (k *coldSet) add(e *parked) bool {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	if k.gone {
-		return false
-	}
-	k.parts[e.cold.part.ID] = e
-	return true
+	return k.kept.Keep(e.cold.part.ID, e)
 }
 
 func (k *coldSet) isGone() bool {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	return k.gone
+	return k.kept.Gone()
 }
 
 // wait waits until there is something to tell; false: nobody is there to tell it to.
@@ -128,17 +120,13 @@ func (k *coldSet) wait(ctx, node context.Context, limit time.Duration) bool {
 func (k *coldSet) hasNews() bool {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	return len(k.ripe) > 0
+	return k.kept.HasNews()
 }
 
 // ring notes that there is news of a partition. Its replica may be locked.
 func (k *coldSet) ring(p *parked) {
 	k.mu.Lock()
-	fresh := !p.cold.rung && k.parts[p.cold.part.ID] == p
-	if fresh {
-		p.cold.rung = true
-		k.ripe = append(k.ripe, p)
-	}
+	fresh := k.kept.Ring(p.cold.part.ID, p)
 	k.mu.Unlock()
 	if fresh {
 		select {
@@ -152,31 +140,22 @@ func (k *coldSet) ring(p *parked) {
 func (k *coldSet) leave(p *parked) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	if k.parts[p.cold.part.ID] == p {
-		delete(k.parts, p.cold.part.ID)
-	}
+	k.kept.Leave(p.cold.part.ID, p)
 }
 
 // take returns the partitions of which there is news, and keeps them no more.
 func (k *coldSet) take() []served {
 	k.mu.Lock()
-	ripe := k.ripe
-	k.ripe = nil
-	list := make([]served, 0, len(ripe))
-	for _, p := range ripe {
+	ripe := k.kept.Take()
+	k.mu.Unlock()
+	list := make([]served, len(ripe))
+	for i, p := range ripe {
 		c := p.cold
-		if k.parts[c.part.ID] != p {
-			continue // it has been asked for anew
-		}
-		delete(k.parts, c.part.ID)
-		list = append(list, served{
+		c.r.unpark(p)
+		list[i] = served{
 			r: c.r, role: p.role, from: c.part.Fetch, max: int(c.part.MaxBytes), removed: c.part.Removed, read: true,
 			answer: replica.FetchAnswer{ID: c.part.ID, HighWatermark: p.high, Start: c.start, End: p.end}, parked: p,
-		})
-	}
-	k.mu.Unlock()
-	for i := range list {
-		list[i].r.unpark(list[i].parked)
+		}
 	}
 	return list
 }
@@ -184,17 +163,16 @@ func (k *coldSet) take() []served {
 func (k *coldSet) answer(now time.Time) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	k.chain.Answered(now)
+	k.kept.Answered(now)
 }
 
 // drop takes all entries out.
 func (k *coldSet) drop() {
 	k.mu.Lock()
-	parts := k.parts
-	if !k.gone {
+	if !k.kept.Gone() {
 		close(k.over)
 	}
-	k.gone, k.parts, k.ripe = true, nil, nil
+	parts := k.kept.Drop()
 	k.mu.Unlock()
 	for _, p := range parts {
 		p.cold.r.unpark(p)
@@ -209,23 +187,18 @@ type coldSets struct {
 
 // next returns the set that a cold fetch goes on with or begins; nil: it does not
 // come after the newest, and changes nothing.
-func (s *coldSets) next(req replica.FetchRequest) *coldSet {
+func (s *coldSets) next(req *replica.FetchRequest) *coldSet {
 	s.mu.Lock()
 	k := s.sets[req.From]
-	switch {
-	case req.After != 0:
-		if k != nil && !k.goOn(req) {
-			k = nil
+	if turn := k.next(req); turn != replica.ColdBegins {
+		s.mu.Unlock()
+		if turn == replica.ColdLost {
+			return nil
 		}
-		s.mu.Unlock()
 		return k
-	case k != nil && !k.isOlder(req):
-		s.mu.Unlock()
-		return nil
 	}
 	fresh := &coldSet{
-		follower: req.From, over: make(chan struct{}), chain: replica.NewChain(req),
-		parts: make(map[partition.ID]*parked, len(req.Partitions)), wake: make(chan struct{}, 1),
+		follower: req.From, over: make(chan struct{}), kept: replica.NewColdSet[*parked](req), wake: make(chan struct{}, 1),
 	}
 	if s.sets == nil {
 		s.sets = make(map[partition.BrokerID]*coldSet)
@@ -238,17 +211,14 @@ func (s *coldSets) next(req replica.FetchRequest) *coldSet {
 	return fresh
 }
 
-// goOn makes a fetch the newest if it goes on with the chain.
-func (k *coldSet) goOn(req replica.FetchRequest) bool {
+// next takes the follower's next cold fetch; k may be nil.
+func (k *coldSet) next(req *replica.FetchRequest) replica.ColdTurn {
+	if k == nil {
+		return (*replica.ColdSet[*parked])(nil).Next(req)
+	}
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	return !k.gone && k.chain.GoOn(req)
-}
-
-func (k *coldSet) isOlder(req replica.FetchRequest) bool {
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	return k.chain.Newer(req)
+	return k.kept.Next(req)
 }
 
 func (s *coldSets) forget(k *coldSet) {
@@ -278,5 +248,5 @@ func (s *coldSets) expire(then time.Time) {
 func (k *coldSet) idleSince(then time.Time) bool {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	return k.chain.IdleSince(then)
+	return k.kept.IdleSince(then)
 }

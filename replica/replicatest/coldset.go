@@ -26,10 +26,7 @@ func (n number) before(m number) bool {
 type coldSet struct {
 	p        *process
 	follower partition.BrokerID
-	chain    replica.Chain
-	parts    map[partition.ID]*parked
-	ripe     []*parked // of which there is news, in that order
-	gone     bool
+	kept     *replica.ColdSet[*parked]
 	waiting  func(there bool) // the fetch under way
 }
 
@@ -37,26 +34,27 @@ type coldSet struct {
 type coldPart struct {
 	part  replica.FetchPartition
 	start log.Offset // that the follower has, or was asked to have
-	rung  bool
 }
 
 // nextCold returns the set that a cold fetch goes on with or begins; nil: it does not come
 // after the newest, and changes nothing.
 func (p *process) nextCold(req replica.FetchRequest) *coldSet {
 	k := p.cold[req.From]
-	switch {
-	case req.After != 0:
-		if k == nil || k.gone || !k.chain.GoOn(req) {
-			return nil
-		}
-		return k
-	case k != nil && !k.chain.Newer(req):
+	var kept *replica.ColdSet[*parked]
+	if k != nil {
+		kept = k.kept
+	}
+	switch kept.Next(&req) {
+	case replica.ColdLost:
 		return nil
+	case replica.ColdGoesOn:
+		return k
+	case replica.ColdBegins:
 	}
 	if k != nil {
 		k.drop()
 	}
-	k = &coldSet{p: p, follower: req.From, chain: replica.NewChain(req), parts: make(map[partition.ID]*parked)}
+	k = &coldSet{p: p, follower: req.From, kept: replica.NewColdSet[*parked](&req)}
 	p.cold[req.From] = k
 	return k
 }
@@ -86,7 +84,7 @@ func (p *process) serveCold(k *coldSet, req replica.FetchRequest, answer func(*f
 		}
 		s.parts = append(s.parts, k.take()...)
 		s.gather(true)
-		k.chain.Answered(p.w.clock())
+		k.kept.Answered(p.w.clock())
 		answer(s.fetchAnswer())
 	})
 }
@@ -95,21 +93,19 @@ func lostFetch() *fetchAnswer { return &fetchAnswer{resp: replica.FetchResponse{
 
 // keep parks a fetch of one partition until there is news of it.
 func (k *coldSet) keep(at number, s served, part replica.FetchPartition) {
-	if k.gone {
-		return
-	}
 	e := &parked{
 		set: k, follower: k.follower, number: at, c: s.c, epoch: s.epoch, high: part.HighWatermark, end: part.Fetch,
 		cold: &coldPart{part: part, start: part.Start},
 	}
-	k.parts[part.ID] = e
-	e.c.park(e)
+	if k.kept.Keep(part.ID, e) {
+		e.c.park(e)
+	}
 }
 
 // wait waits until there is something to tell; false: nobody is there to tell it to.
 func (k *coldSet) wait(limit time.Duration, done func(there bool)) {
-	if k.gone || len(k.ripe) > 0 || limit <= 0 {
-		done(!k.gone)
+	if k.kept.Gone() || k.kept.HasNews() || limit <= 0 {
+		done(!k.kept.Gone())
 		return
 	}
 	over := false
@@ -120,52 +116,41 @@ func (k *coldSet) wait(limit time.Duration, done func(there bool)) {
 		}
 	}
 	end := k.waiting
-	k.p.w.atUnless(&over, limit, k.p.b, disk, "wait over", func() { end(!k.gone) })
+	k.p.w.atUnless(&over, limit, k.p.b, disk, "wait over", func() { end(!k.kept.Gone()) })
 }
 
 // ring notes that there is news of a partition.
 func (k *coldSet) ring(e *parked) {
-	if e.cold.rung || k.parts[e.cold.part.ID] != e {
+	if !k.kept.Ring(e.cold.part.ID, e) {
 		return
 	}
-	e.cold.rung = true
-	k.ripe = append(k.ripe, e)
 	if end := k.waiting; end != nil {
-		k.p.w.at(0, k.p.b, disk, "woken", func() { end(!k.gone) })
+		k.p.w.at(0, k.p.b, disk, "woken", func() { end(!k.kept.Gone()) })
 	}
 }
 
 // leave forgets a partition that another request asks for.
 func (k *coldSet) leave(e *parked) {
-	if k.parts[e.cold.part.ID] == e {
-		delete(k.parts, e.cold.part.ID)
-	}
+	k.kept.Leave(e.cold.part.ID, e)
 }
 
 // take returns the partitions of which there is news, and keeps them no more.
 func (k *coldSet) take() (list []served) {
-	for _, e := range k.ripe {
+	for _, e := range k.kept.Take() {
 		c := e.cold
-		if k.parts[c.part.ID] != e {
-			continue // it has been asked for anew
-		}
-		delete(k.parts, c.part.ID)
 		e.c.unpark(e)
 		list = append(list, served{
 			c: e.c, epoch: e.epoch, from: c.part.Fetch, max: int(c.part.MaxBytes), removed: c.part.Removed, read: true,
 			answer: replica.FetchAnswer{ID: c.part.ID, HighWatermark: e.high, Start: c.start, End: e.end},
 		})
 	}
-	k.ripe = nil
 	return list
 }
 
 // drop takes all entries out.
 func (k *coldSet) drop() {
-	parts := k.parts
-	k.gone, k.parts, k.ripe = true, nil, nil
-	for _, id := range sortedKeys(parts) {
-		parts[id].c.unpark(parts[id])
+	for _, e := range k.kept.Drop() {
+		e.c.unpark(e)
 	}
 	if end := k.waiting; end != nil {
 		end(false)
@@ -176,7 +161,7 @@ func (k *coldSet) drop() {
 func (p *process) expireCold() {
 	then := p.w.clock().Add(-session)
 	for _, b := range p.w.brokers {
-		if k := p.cold[b.id]; k != nil && k.chain.IdleSince(then) {
+		if k := p.cold[b.id]; k != nil && k.kept.IdleSince(then) {
 			delete(p.cold, b.id)
 			k.drop()
 		}
