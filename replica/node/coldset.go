@@ -5,7 +5,6 @@ import (
 	"sync"
 	"time"
 
-	"github.com/samsalog/samsa/log"
 	"github.com/samsalog/samsa/partition"
 	"github.com/samsalog/samsa/replica"
 )
@@ -27,8 +26,6 @@ type coldSet struct {
 type coldPart struct {
 	r    *Replica
 	part replica.FetchPartition
-	// start is the log start that the follower has, or was asked to have.
-	start log.Offset
 }
 
 // fetchCold answers a cold fetch.
@@ -40,7 +37,7 @@ func (n *Node) fetchCold(ctx context.Context, req *replica.FetchRequest, resp *r
 	}
 	n.catchUp(ctx, req.Partitions)
 	now := time.Now()
-	s := &serving{n: n, follower: req.From, number: numberOf(req), budget: int(req.MaxBytes)}
+	s := &serving{n: n, follower: req.From, number: req.Number(), budget: int(req.MaxBytes)}
 	for i := range req.Partitions {
 		p := &req.Partitions[i]
 		at := served{r: n.replica(p.ID)}
@@ -68,10 +65,12 @@ func (n *Node) fetchCold(ctx context.Context, req *replica.FetchRequest, resp *r
 
 // keep parks a fetch of one partition until there is news of it, which there may be
 // already.
-func (k *coldSet) keep(at number, r *Replica, role *role, p replica.FetchPartition) {
+func (k *coldSet) keep(at replica.FetchNumber, r *Replica, role *role, p replica.FetchPartition) {
 	e := &parked{
-		set: k, follower: k.follower, number: at, role: role, high: p.HighWatermark, end: p.Fetch,
-		cold: &coldPart{r: r, part: p, start: p.Start},
+		set: k, role: role, cold: &coldPart{r: r, part: p},
+		Parked: replica.Parked{
+			Follower: k.follower, Number: at, High: p.HighWatermark, End: p.Fetch, Cold: true, Start: p.Start,
+		},
 	}
 	if !k.add(e) {
 		return
@@ -154,7 +153,7 @@ func (k *coldSet) take() []served {
 		c.r.unpark(p)
 		list[i] = served{
 			r: c.r, role: p.role, from: c.part.Fetch, max: int(c.part.MaxBytes), removed: c.part.Removed, read: true,
-			answer: replica.FetchAnswer{ID: c.part.ID, HighWatermark: p.high, Start: c.start, End: p.end}, parked: p,
+			answer: replica.FetchAnswer{ID: c.part.ID, HighWatermark: p.High, Start: p.Start, End: p.End}, parked: p,
 		}
 	}
 	return list

@@ -253,16 +253,18 @@ func TestAnOlderRequestLeavesTheNewerOneItsPlace(t *testing.T) {
 		_, id, n, follower := byHand(t)
 		r := n.replica(id)
 		at := func(seq int64) *parked {
-			return &parked{bell: new(bell), follower: follower, number: number{1, seq}, role: r.standing.Load(), high: 9, end: 9}
+			return &parked{bell: new(bell), role: r.standing.Load(), Parked: replica.Parked{
+				Follower: follower, Number: replica.FetchNumber{Broker: 1, Sequence: seq}, High: 9, End: 9,
+			}}
 		}
 		older, newer := at(1), at(2)
 		r.park(newer)
 		r.park(older)
-		require.Equal(t, []*parked{newer}, r.parked)
-		r.unparkOlder(follower, number{1, 2})
-		require.Equal(t, []*parked{newer}, r.parked)
-		r.unparkOlder(follower, number{2, 1})
-		require.Empty(t, r.parked)
+		require.Equal(t, []*parked{newer}, r.parked.All())
+		r.unparkOlder(follower, replica.FetchNumber{Broker: 1, Sequence: 2})
+		require.Equal(t, []*parked{newer}, r.parked.All())
+		r.unparkOlder(follower, replica.FetchNumber{Broker: 2, Sequence: 1})
+		require.Empty(t, r.parked.All())
 	})
 }
 

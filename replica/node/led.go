@@ -7,6 +7,7 @@ import (
 
 	"github.com/samsalog/samsa/log"
 	"github.com/samsalog/samsa/partition"
+	"github.com/samsalog/samsa/replica"
 )
 
 // A Led is a partition while this broker leads it, in one leader epoch. It is how
@@ -72,7 +73,7 @@ func (l *Led) Wait(ctx context.Context, end log.Offset) error {
 		if l.r.highWatermark() >= end {
 			return nil
 		}
-		p := &parked{bell: b, role: s, high: end - 1}
+		p := &parked{bell: b, role: s, Parked: replica.Parked{High: end - 1}}
 		l.r.park(p)
 		select {
 		case <-b.wake:

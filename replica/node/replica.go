@@ -54,7 +54,7 @@ type Replica struct {
 	mu     sync.Mutex // guards queue, active and parked; held for a few instructions only
 	queue  []queued
 	active bool
-	parked []*parked
+	parked replica.Lot[*parked]
 }
 
 // A role is what a replica does in one leader epoch. It is a value: a change of

@@ -46,7 +46,7 @@ func (n *Node) fetch(ctx context.Context, req *replica.FetchRequest, resp *repli
 	}
 	s := n.serve(req.From, len(req.Partitions), int(req.MaxBytes))
 	defer n.release(s)
-	s.number = numberOf(req)
+	s.number = req.Number()
 	ackOnly := true
 	if !n.find(req.Partitions, s.parts) {
 		n.catchUp(ctx, req.Partitions)
@@ -136,7 +136,7 @@ func (s *serving) fetched(now time.Time, at *served, req *replica.FetchRequest, 
 // A fetchedOp has a leader judge a fetch. It may be used again once done.
 type fetchedOp struct {
 	from   partition.BrokerID
-	number number
+	number replica.FetchNumber
 	part   replica.FetchPartition
 	answer replica.FetchAnswer
 	read   bool
@@ -158,7 +158,7 @@ func (o *fetchedOp) perform(r *Replica, now time.Time) {
 	}
 	e, end, known := r.log.EndOf(o.part.LastEpoch)
 	out := r.step(now, replica.Fetched{
-		From: o.from, BrokerEpoch: o.number.broker, Sequence: o.number.sequence, Partition: o.part,
+		From: o.from, BrokerEpoch: o.number.Broker, Sequence: o.number.Sequence, Partition: o.part,
 		LogEpoch: e, LogEnd: end, Known: known,
 	})
 	v := out.Fetch
@@ -195,8 +195,8 @@ func (s *served) settled() bool {
 // A serving is one request of a follower or a reader under way.
 type serving struct {
 	n        *Node
-	follower partition.BrokerID // NoBroker: a reader, who sees what is committed
-	number   number             // a follower's
+	follower partition.BrokerID  // NoBroker: a reader, who sees what is committed
+	number   replica.FetchNumber // a follower's
 	parts    []served
 	budget   int
 	data     [][]byte // what was gathered, by partition
@@ -330,15 +330,14 @@ func (s *serving) park() {
 			continue
 		}
 		s.unparkOne(p)
-		p.entry = parked{
-			bell: &s.bell, follower: s.follower, number: s.number, role: p.role,
-			high: p.answer.HighWatermark, end: p.answer.End,
-		}
+		p.entry = parked{bell: &s.bell, role: p.role, Parked: replica.Parked{
+			Follower: s.follower, Number: s.number, High: p.answer.HighWatermark, End: p.answer.End,
+		}}
 		p.parked = &p.entry
 		if s.follower == partition.NoBroker {
-			p.parked.high = max(p.parked.high, p.from)
+			p.parked.High = max(p.parked.High, p.from)
 		} else {
-			p.parked.end = max(p.parked.end, p.from)
+			p.parked.End = max(p.parked.End, p.from)
 		}
 		p.r.park(p.parked)
 	}

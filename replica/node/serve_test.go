@@ -70,8 +70,8 @@ func parkedFollowers(n *Node) int {
 	parked := 0
 	for _, r := range n.hosted() {
 		r.mu.Lock()
-		for _, p := range r.parked {
-			if p.follower != partition.NoBroker {
+		for _, p := range r.parked.All() {
+			if p.Follower != partition.NoBroker {
 				parked++
 			}
 		}
@@ -244,7 +244,7 @@ func TestAnAckWakesTheFetchBesideIt(t *testing.T) {
 		require.Equal(t, partition.OK, <-produced)
 		require.Zero(t, time.Since(begun))
 		require.Equal(t, log.Offset(1), (<-done).Partitions[0].HighWatermark)
-		require.Equal(t, lull, time.Since(begun))
+		require.Equal(t, replica.Lull, time.Since(begun))
 	})
 }
 
@@ -262,7 +262,7 @@ func TestAFetchThatKnowsTooLittleIsAnsweredAfterALull(t *testing.T) {
 		resp, data := n.HandleFetch(t.Context(), req)
 		require.Equal(t, log.Offset(1), resp.Partitions[0].HighWatermark)
 		require.Empty(t, data[0])
-		require.Equal(t, lull, time.Since(begun))
+		require.Equal(t, replica.Lull, time.Since(begun))
 	})
 }
 
@@ -287,11 +287,11 @@ func TestRecordsEndALull(t *testing.T) {
 				n.HandleFetch(t.Context(), fetchRequest(n, follower, id, 1<<40+2, 1, 0))
 			}
 			begun := time.Now()
-			time.Sleep(lull / 2)
+			time.Sleep(replica.Lull / 2)
 			require.Empty(t, done)
 			go produce()
 			require.Equal(t, log.Offset(1), (<-done).Partitions[0].HighWatermark)
-			require.Equal(t, lull/2, time.Since(begun))
+			require.Equal(t, replica.Lull/2, time.Since(begun))
 		})
 	}
 }

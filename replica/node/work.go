@@ -115,7 +115,7 @@ func (n *Node) Stats() Stats {
 			s.Leading++
 		}
 		r.mu.Lock()
-		s.Parked += len(r.parked)
+		s.Parked += len(r.parked.All())
 		r.mu.Unlock()
 	}
 	return s

@@ -7,6 +7,7 @@ import (
 	"github.com/samsalog/samsa/log"
 	"github.com/samsalog/samsa/partition"
 	"github.com/samsalog/samsa/partition/mutate"
+	"github.com/samsalog/samsa/replica"
 )
 
 // look checks what the last event has changed.
@@ -142,8 +143,8 @@ func (o *observer) commit(p *part, m *mirror, high log.Offset) {
 // hears sees a leader hear of a follower. After a fetch that comes late it must not take
 // the follower to hold more than it does (I9), if it has heard of its present life: what an
 // earlier one held, or a log that has been cut since, proves nothing by then.
-func (o *observer) hears(c *copyOf, from partition.BrokerID, n number) {
-	if !n.before(c.newest[from]) {
+func (o *observer) hears(c *copyOf, from partition.BrokerID, n replica.FetchNumber) {
+	if !n.Before(c.newest[from]) {
 		c.newest[from] = n
 		return
 	}
@@ -152,7 +153,7 @@ func (o *observer) hears(c *copyOf, from partition.BrokerID, n number) {
 	}
 	b, p := o.w.broker(from), c.mirror.part
 	m := b.mirrors[c.id]
-	if b.p == nil || b.p.epoch != c.newest[from].broker || m == nil || m.harmed() || m.lineage != p.lineage {
+	if b.p == nil || b.p.epoch != c.newest[from].Broker || m == nil || m.harmed() || m.lineage != p.lineage {
 		return
 	}
 	held := m.end()

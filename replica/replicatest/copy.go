@@ -29,7 +29,7 @@ type copyOf struct {
 	waiters  []*waiter
 	high     log.Offset
 	role     role
-	parked   []*parked
+	parked   replica.Lot[*parked]
 
 	flushing, dirty, trimming bool
 	lost                      bool // its log is to be used no more
@@ -43,10 +43,10 @@ type copyOf struct {
 	stuck  bool      // it follows nobody until it has left ISR and ELR
 	spoke  log.Epoch // the newest in which it has led or followed; NoEpoch: none
 
-	heard   log.Epoch                     // the one in which it learned its high watermark; NoEpoch: none
-	led     log.Offset                    // the highest high watermark of the present leader epoch
-	newest  map[partition.BrokerID]number // of the fetches that it has been told of, likewise
-	touched bool                          // to be looked at by the observer
+	heard   log.Epoch                                  // the one in which it learned its high watermark; NoEpoch: none
+	led     log.Offset                                 // the highest high watermark of the present leader epoch
+	newest  map[partition.BrokerID]replica.FetchNumber // of the fetches that it has been told of, likewise
+	touched bool                                       // to be looked at by the observer
 }
 
 type role struct {
@@ -132,7 +132,7 @@ func (c *copyOf) lead(a *replica.Assignment) {
 		Start: c.log.Start(), Removed: c.log.RemovedBelow(), End: c.log.End(), Flushed: c.log.Flushed(), HighWatermark: c.high,
 	})
 	c.high, c.heard = c.leader.HighWatermark(), a.State.Epoch
-	c.led, c.newest = c.high, make(map[partition.BrokerID]number)
+	c.led, c.newest = c.high, make(map[partition.BrokerID]replica.FetchNumber)
 	c.p.w.watch.leads(c)
 	if c.log.Flushed() < c.log.End() {
 		c.flushInTurn()

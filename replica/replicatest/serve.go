@@ -40,7 +40,7 @@ func (p *process) serveFetch(req replica.FetchRequest, answer func(*fetchAnswer)
 }
 
 func (p *process) fetches(req replica.FetchRequest, answer func(*fetchAnswer)) {
-	s := &serving{p: p, follower: req.From, number: numberOf(req), budget: int(req.MaxBytes), least: int(req.MinBytes), limit: time.Duration(req.MaxWaitMs) * time.Millisecond}
+	s := &serving{p: p, follower: req.From, number: req.Number(), budget: int(req.MaxBytes), least: int(req.MinBytes), limit: time.Duration(req.MaxWaitMs) * time.Millisecond}
 	s.answer = func() { answer(s.fetchAnswer()) }
 	ackOnly := true
 	for _, part := range req.Partitions {
@@ -81,14 +81,14 @@ func (p *process) fetched(req replica.FetchRequest, part replica.FetchPartition)
 		switch v.Code {
 		case partition.FencedEpoch, partition.UnknownEpoch, partition.StaleBroker:
 		default:
-			p.w.watch.hears(c, req.From, numberOf(req))
+			p.w.watch.hears(c, req.From, req.Number())
 		}
 		if v.Code == partition.OK && !v.Diverging && !v.Stale {
 			p.w.watch.compared(c, req.From)
 		}
 		s.read, s.stale, s.news = v.Read && part.MaxBytes > 0, v.Stale, v.News
 		if part.MaxBytes != 0 && (v.Read || v.Diverging) {
-			c.unparkOlder(req.From, numberOf(req))
+			c.unparkOlder(req.From, req.Number())
 		}
 	}
 	return s
@@ -113,8 +113,8 @@ func (s *served) settled() bool {
 // A serving is one request of a follower, or of a reader, under way.
 type serving struct {
 	p        *process
-	follower partition.BrokerID // NoBroker: a reader
-	number   number             // a follower's
+	follower partition.BrokerID  // NoBroker: a reader
+	number   replica.FetchNumber // a follower's
 	parts    []served
 	budget   int
 	least    int
@@ -122,6 +122,7 @@ type serving struct {
 	data     [][]byte
 	entries  []*parked
 	ringing  bool
+	hurry    bool // the wait ends within a lull
 	over     bool
 	answer   func()
 }
@@ -133,11 +134,29 @@ func (s *serving) begin() {
 		s.end()
 		return
 	}
+	s.until(s.limit)
+	for i := range s.parts {
+		if s.parts[i].news {
+			s.soon()
+		}
+	}
 	s.park()
-	s.p.w.atUnless(&s.over, s.limit, s.p.b, disk, "wait over", func() {
+}
+
+// until has the wait end.
+func (s *serving) until(limit time.Duration) {
+	s.p.w.atUnless(&s.over, limit, s.p.b, disk, "wait over", func() {
 		s.gather(true)
 		s.end()
 	})
+}
+
+// soon has the wait end within a lull.
+func (s *serving) soon() {
+	if !s.hurry {
+		s.hurry = true
+		s.until(replica.Lull)
+	}
 }
 
 // ring wakes a parked request, once for all that has come.
@@ -176,7 +195,7 @@ func (s *serving) gather(again bool) bool {
 		if again && p.c != nil && !p.settled() {
 			told = s.refresh(p) || told
 		}
-		told = told || p.settled() || p.news
+		told = told || p.settled()
 		if p.settled() || !p.read || bytes >= s.budget && bytes > 0 {
 			continue
 		}
@@ -227,11 +246,13 @@ func (s *serving) park() {
 		if p.c == nil || p.settled() || !p.read {
 			continue
 		}
-		e := &parked{s: s, follower: s.follower, number: s.number, c: p.c, epoch: p.epoch, high: p.answer.HighWatermark, end: p.answer.End}
+		e := &parked{s: s, c: p.c, epoch: p.epoch, Parked: replica.Parked{
+			Follower: s.follower, Number: s.number, High: p.answer.HighWatermark, End: p.answer.End,
+		}}
 		if s.follower == partition.NoBroker {
-			e.high = max(e.high, p.from)
+			e.High = max(e.High, p.from)
 		} else {
-			e.end = max(e.end, p.from)
+			e.End = max(e.End, p.from)
 		}
 		s.entries = append(s.entries, e)
 		p.c.park(e)

@@ -304,13 +304,11 @@ func (w *World) stopAll() {
 				w.fail("I34", "broker %d does not stop cleanly", b.id)
 			}
 			for _, c := range p.copies {
-				if len(c.parked) > 0 {
-					// Those who wait are woken by events that come no more: they are told
-					// apart from those that nobody would wake.
-					for _, e := range c.parked {
-						if e.set == nil && !e.s.ringing {
-							w.fail("I34", "broker %d leaves a request parked", b.id)
-						}
+				// Those who wait are woken by events that come no more: they are told
+				// apart from those that nobody would wake.
+				for _, e := range c.parked.All() {
+					if e.set == nil && !e.s.ringing {
+						w.fail("I34", "broker %d leaves a request parked", b.id)
 					}
 				}
 			}
