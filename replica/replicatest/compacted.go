@@ -112,8 +112,8 @@ func (p *part) whole(b log.Batch) ([]batchMark, error) {
 	for to < len(p.committed) && p.committed[to].next < b.Next() {
 		to++
 	}
-	if to == len(p.committed) || p.committed[to].next != b.Next() {
-		return nil, fmt.Errorf("no committed batch ends at %d", b.Next())
+	if to == len(p.committed) || p.committed[to].next != b.Next() || p.committed[to].epoch != b.Epoch() {
+		return nil, fmt.Errorf("no committed batch of epoch %d ends at %d", b.Epoch(), b.Next())
 	}
 	left := make(map[log.Offset]recordMark)
 	marks := marksOf(b)

@@ -68,6 +68,7 @@ var onceFailed = []struct {
 	{3027938145, 5000, "what a compaction had left of records that were given up, and came back"},
 	{3027944129, 5000, "a topic that was asked for twice"},
 	{3605520120, 5000, "a topic that was being deleted while an operator had a leader elected"},
+	{772384, 5000, "what a compaction had left of records that were given up, between the ends of those that came after"},
 	{88213565, 5000, "what was on its way to a disk at a power cut, behind a bit that is another"},
 }
 
