@@ -268,7 +268,7 @@ func (c *copyOf) carryDisk(out replica.Output) bool {
 			Removed: c.log.RemovedBelow(),
 		}))
 	}
-	if len(out.Append) > 0 {
+	if len(out.Append) > 0 && !c.flushAtOnce() {
 		c.flushInTurn()
 	}
 	return !c.p.dead
@@ -313,6 +313,21 @@ func (c *copyOf) flushInTurn() {
 		c.dirty = true
 	case partition.Unsynced:
 	}
+}
+
+// flushAtOnce flushes what was just appended if that costs nothing, and reports whether it
+// has.
+func (c *copyOf) flushAtOnce() bool {
+	if c.p.dead || !c.p.b.volatile() || c.topic.Durability != partition.Synced {
+		return false
+	}
+	end, err := c.log.Flush()
+	if err != nil {
+		c.p.trouble(err)
+		return true
+	}
+	c.step(replica.Flushed{End: end})
+	return true
 }
 
 // flushSoon sees to it that all that the log holds now is flushed before long.

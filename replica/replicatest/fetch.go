@@ -46,7 +46,7 @@ func (f *fetcher) remove(c *copyOf) { f.obey(f.lanes.Remove(c.followed)) }
 
 func (f *fetcher) heat(c *copyOf) { f.obey(f.lanes.Heat(c.followed)) }
 
-func (f *fetcher) ack(c *copyOf) { f.obey(f.lanes.Ack(c.followed, false)) }
+func (f *fetcher) ack(c *copyOf) { f.obey(f.lanes.Ack(c.followed, f.p.b.volatile())) }
 
 // A fetchAnswer is a fetch response with its data.
 type fetchAnswer struct {

@@ -140,13 +140,18 @@ func (b *broker) mislay(id partition.ID, m *mirror) {
 	m.flipped = true
 }
 
+// volatile reports whether a broker keeps all that it has in memory.
+func (b *broker) volatile() bool {
+	return b.w.setup.volatile && !slices.Contains(b.w.setup.voters, b.id)
+}
+
 // forgets returns what becomes of a broker's disk when its process ends, if it keeps what
 // it has in memory: all is lost, or copies of partitions are, and only what others have.
 func (b *broker) forgets() func() {
 	w := b.w
 	switch {
 	case w.calm:
-	case w.setup.volatile && !slices.Contains(w.setup.voters, b.id):
+	case b.volatile():
 		if w.spareable(b) {
 			return b.renew
 		}
