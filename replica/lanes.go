@@ -29,12 +29,12 @@ import (
 //     [Follower.Step].
 //  3. A leader has one entry a partition and follower, that of the highest number. A
 //     newer request takes the older one's place, of whichever lane; an older one that
-//     is still being worked on finds the newer one there and leaves it.
+//     is still being worked on finds the newer one there and leaves it. See [Lot].
 //  4. The cold fetches of one set are a chain: each names the one before it. A leader
 //     that does not find that one its newest, because it has restarted or an answer
 //     was lost, or that was of another broker epoch, has changed nothing and says so.
 //     Then, and after any cold call that fails, nothing is kept for certain, and the
-//     next one begins anew and names all.
+//     next one begins anew and names all. See [ColdSet].
 //  5. What is told is kept no more. The follower takes the answer and names the
 //     partition again, with what it holds now; if meanwhile there was news the leader
 //     tells it at once. What would go wrong between two fetches is therefore found by
@@ -49,13 +49,15 @@ import (
 // A shell carries the orders out that each call gives, of calls one at a time, and takes
 // each lane that has been started through its turns:
 //
-//	for Begin {                                     // else the lane rests until it is started
-//		every copy of the round says what it wants  // in one turn from Begin to Asked
+//	for Begin {                   // else the lane rests until it is started
+//		ask each copy of the round    // in one turn from Begin to Asked
 //		Asked
-//		the request is sent, unless the round is Idle
-//		Told, which copies there is news of, News   // if there is an answer
-//		copies with news are handed it
-//		Ended, and the wait that it wants
+//		send the request              // unless the round is Idle
+//		Told                          // from here on if there is a sound answer
+//		say of whom it is news
+//		News
+//		hand it to those
+//		Ended, and wait
 //	}
 //
 // Lanes is not safe for concurrent use.
