@@ -25,6 +25,8 @@ type broker struct {
 	p    *process // nil: down
 	life int      // rises with each death
 
+	directory partition.UUID // that the disk is known by; zero: no process has had it yet
+
 	voter     bool          // its disk is the one with which the quorum was formed
 	refuses   bool          // while down: the machine is up, and says that nobody is there
 	paused    time.Duration // until then its process stands still
@@ -57,10 +59,10 @@ func (b *broker) renew() {
 		b.former = make(map[partition.ID][]*mirror)
 	}
 	for id, m := range b.mirrors {
-		b.former[id] = append(b.former[id], m)
+		b.retire(id, m)
 	}
 	b.mirrors = make(map[partition.ID]*mirror)
-	b.rotten = false
+	b.rotten, b.directory = false, partition.UUID{}
 	b.calm()
 }
 

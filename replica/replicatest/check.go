@@ -46,9 +46,6 @@ func (o *observer) lookAt(c *copyOf) {
 	start, end := c.log.Start(), c.log.End()
 	m.flushed = c.log.Flushed()
 	if m.end() != end || m.start != start {
-		if m.flipped {
-			return // it cannot be read to its end, so that it is not known what is there
-		}
 		o.w.fail("mirror", "broker %d: %s is [%d, %d), and should be [%d, %d)", c.p.id, p.name, start, end, m.start, m.end())
 		return
 	}
@@ -140,20 +137,19 @@ func (o *observer) commit(p *part, m *mirror, high log.Offset) {
 	}
 }
 
-// hears sees a leader hear of a follower. After a fetch that comes late it must not take
+// hears sees a leader hear of a follower, from a fetch that may come late. It must not take
 // the follower to hold more than it does (I9), if it has heard of its present life: what an
 // earlier one held, or a log that has been cut since, proves nothing by then.
 func (o *observer) hears(c *copyOf, from partition.BrokerID, n replica.FetchNumber) {
 	if !n.Before(c.newest[from]) {
 		c.newest[from] = n
-		return
 	}
 	if st, ok := o.table.Partition(c.id); !ok || st.Epoch != c.leader.Epoch() {
 		return // it leads no more, and others have been told so
 	}
 	b, p := o.w.broker(from), c.mirror.part
 	m := b.mirrors[c.id]
-	if b.p == nil || b.p.epoch != c.newest[from].Broker || m == nil || m.harmed() || m.lineage != p.lineage {
+	if b.p == nil || b.p.epoch != c.newest[from].Broker || m == nil || m.damaged || m.lineage != p.lineage {
 		return
 	}
 	held := m.end()
@@ -221,12 +217,14 @@ func (o *observer) incomplete(b *broker, id partition.ID, p *part) string {
 	case m == nil && p.hw == 0:
 		return ""
 	case m == nil:
-		if b.p == nil || b.p.epoch == 0 {
+		if at, _ := o.table.Broker(b.id); b.directory == (partition.UUID{}) || b.directory != at.Directory {
 			return "" // its disk was replaced; nobody can know before it registers
 		}
 		return "it has no copy"
-	case m.lost || m.harmed() || !p.synced && b.p == nil:
-		return ""
+	case m.lost:
+		return "" // likewise
+	case m.damaged:
+		return "it is damaged, and that was said when it registered"
 	}
 	held := m.end()
 	if p.synced {
@@ -255,15 +253,12 @@ func (o *observer) acks(c *copyOf, first, end log.Offset) {
 	st, _ := o.table.Partition(c.id)
 	holders := 0
 	for _, b := range st.Replicas {
-		// A disk that was replaced, or broke, has held it; so has a page cache that the
+		// A disk that was replaced, or broke, may have held it; so may a page cache that the
 		// power took before anybody could know.
 		at := o.w.broker(b)
-		for _, m := range append([]*mirror{at.mirrors[c.id]}, at.former[c.id]...) {
-			if m != nil && (m.flipped || m.lost && !p.synced || m.matchedTo() >= end && (!p.synced || m.flushed >= end)) {
-				holders++
-				break
-			}
-		}
+		holds := func(m *mirror) bool { return m.matchedTo() >= end && (!p.synced || m.flushed >= end) }
+		m := at.mirrors[c.id]
+		holders += b2i(m != nil && holds(m) || slices.ContainsFunc(at.former[c.id], func(m *mirror) bool { return m.counts(c) && holds(m) }))
 	}
 	if holders < o.table.MinISR(c.id) {
 		held := ""

@@ -38,7 +38,10 @@ type mirror struct {
 	damaged  bool        // it did not open
 	removes  bool        // its removal has begun
 	discards bool        // its being discarded has begun
+	silent   log.Epoch   // from which on it has said no more, for that reason; NoEpoch: none
 	lineage  int         // of the part, with which its log has been compared
+
+	life partition.BrokerEpoch // the broker's last one in which the copy was this, if it is not any more
 }
 
 // harmed reports whether something has been done to the copy that is not known to be

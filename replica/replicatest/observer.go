@@ -329,16 +329,17 @@ func (o *observer) touch(c *copyOf) {
 	}
 }
 
-// failed sees a process go offline: it may only for what was done to its disk.
+// failed sees a process go offline: it may only for what was done to its disk as a whole.
+// What is wrong with one copy keeps that copy out, and a full disk refuses records.
 func (o *observer) failed(b *broker, err error) {
-	if !injected(err) && !b.harmed() && !(b.rotten && errors.Is(err, quorum.ErrCorrupt)) {
+	if (!injected(err) || errors.Is(err, syscall.ENOSPC)) && !(b.rotten && errors.Is(err, quorum.ErrCorrupt)) {
 		o.w.fail("disk", "broker %d goes offline for no fault of its disk: %v", b.id, err)
 	}
 }
 
 // bootFailed sees a process not come up.
 func (o *observer) bootFailed(b *broker, err error) {
-	if !injected(err) && !b.harmed() && !(b.rotten && errors.Is(err, quorum.ErrCorrupt)) {
+	if !injected(err) && !(b.rotten && errors.Is(err, quorum.ErrCorrupt)) {
 		o.w.fail("I32", "broker %d does not start: %v", b.id, err)
 	}
 }
@@ -354,11 +355,11 @@ func (o *observer) cannotLead(c *copyOf, err error) {
 }
 
 // alarm sees a machine say that committed records are cut, or that a complete replica
-// would have to start again.
+// would have to start again. A bit that is another is no reason to.
 func (o *observer) alarm(c *copyOf, out replica.Output) {
 	p := c.mirror.part
 	switch {
-	case p.gone || c.mirror.lineage != p.lineage || c.mirror.flipped:
+	case p.gone || c.mirror.lineage != p.lineage:
 	case out.Fail != nil:
 		// One whose metadata is late may take itself for complete, and waits.
 		if st, _ := o.table.Partition(c.id); slices.Contains(st.ISR, c.p.id) || slices.Contains(st.ELR, c.p.id) {
@@ -371,7 +372,11 @@ func (o *observer) alarm(c *copyOf, out replica.Output) {
 
 // unreadable sees a read that failed.
 func (o *observer) unreadable(c *copyOf, from log.Offset, err error) {
-	if errors.Is(err, log.ErrOutOfRange) || errors.Is(err, log.ErrClosed) || c.mirror.flipped || injected(err) {
+	outside := from < c.log.Start() || from > c.log.End() // it has been trimmed, or cut, since it was asked
+	switch {
+	case outside && errors.Is(err, log.ErrOutOfRange), (c.lost || c.p.dead) && errors.Is(err, log.ErrClosed):
+		return
+	case c.mirror.flipped, injected(err):
 		return
 	}
 	o.w.fail("I19", "broker %d cannot read %s at %d: %v", c.p.id, c.mirror.part.name, from, err)

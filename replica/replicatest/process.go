@@ -97,6 +97,7 @@ func openProcess(b *broker) (*process, error) {
 	if p.directory, err = node.Identify(p.fs, dataDir, p.id, uuid(w.rng)); err != nil {
 		return nil, err
 	}
+	b.directory = p.directory
 	life, err := node.CountLife(p.fs, dataDir)
 	if err != nil {
 		return nil, err

@@ -15,7 +15,7 @@ func (o *observer) opened(b *broker, id partition.ID, dir string, l *log.Log, da
 	m := b.mirrors[id]
 	if m == nil {
 		p := o.part(id)
-		m = &mirror{b: b, part: p, lineage: p.lineage}
+		m = &mirror{b: b, part: p, lineage: p.lineage, silent: log.NoEpoch}
 		b.mirrors[id] = m
 	}
 	if m.discards && damage == nil && l.End() == 0 {
@@ -39,12 +39,18 @@ func (o *observer) opened(b *broker, id partition.ID, dir string, l *log.Log, da
 		o.w.fail("I32", "broker %d: %s ends at %d after recovery; %d was flushed (lost: %t)", b.id, m.part.name, l.End(), needed, r.Lost)
 		return
 	}
+	if l.End() < old.end() && (!m.part.synced || old.flipped) {
+		m.lost = true
+		b.retire(id, &old) // it has held it, whatever was said of that is true
+	}
 	m.marks, m.matched, m.start, m.damaged = nil, 0, l.Start(), false
 	if at, err := o.readBack(m, &old, l, l.Start()); err != nil {
 		if !old.flipped {
 			o.w.fail("I32", "broker %d: %s cannot be read at %d after recovery: %v", b.id, m.part.name, at, err)
 		}
+		lost := m.lost
 		*m = old // the flipped bit hides the rest, which is there
+		m.lost = lost
 		m.truncate(l.End())
 		m.trim(l.Start())
 		if at, err = o.readBack(m, &old, l, m.end()); err != nil { // what was on its way
@@ -53,10 +59,6 @@ func (o *observer) opened(b *broker, id partition.ID, dir string, l *log.Log, da
 		return
 	}
 	o.epochsFit(b, m, l)
-	if l.End() < old.end() && (!m.part.synced || old.flipped) {
-		m.lost = true
-		b.former[id] = append(b.former[id], &old) // it has held it, whatever was said of that is true
-	}
 	m.flushed = l.Flushed()
 	m.cutting, m.resets = nil, false
 	// All of it can be read: the bit was where nothing is, or is cut. Or it lies in front
@@ -91,20 +93,37 @@ func (o *observer) readBack(m, old *mirror, l *log.Log, at log.Offset) (log.Offs
 func (o *observer) discards(b *broker, id partition.ID) {
 	if m := b.mirrors[id]; m != nil {
 		m.discards = true
+		if st, ok := b.p.table.Partition(id); ok {
+			m.silent = st.Epoch
+		}
 	}
 }
 
 // discarded sees that it has been: from now on this broker holds nothing.
 func (o *observer) discarded(b *broker, id partition.ID) *mirror {
-	old := b.mirrors[id]
-	if old != nil {
-		b.former[id] = append(b.former[id], old)
-	}
+	b.retire(id, b.mirrors[id])
 	p := o.part(id)
-	m := &mirror{b: b, part: p, lineage: p.lineage}
+	m := &mirror{b: b, part: p, lineage: p.lineage, silent: log.NoEpoch}
 	b.mirrors[id] = m
 	o.counts.Anew++
 	return m
+}
+
+// retire keeps what a mirror was before its copy lost some of it: an acknowledgement may be
+// on its way that rests on it.
+func (b *broker) retire(id partition.ID, m *mirror) {
+	if m != nil {
+		m.life = b.w.watch.epochs[b.id]
+		b.former[id] = append(b.former[id], m)
+	}
+}
+
+// counts reports whether a leader may count on what a copy held that is not there any more:
+// it knows of no later life of the broker than the copy's last, and in that one the copy
+// spoke in its epoch.
+func (m *mirror) counts(c *copyOf) bool {
+	at, _ := c.p.table.Broker(m.b.id)
+	return at.Epoch < m.life || at.Epoch == m.life && (m.silent == log.NoEpoch || c.state.Epoch < m.silent)
 }
 
 // missing sees a process miss the directory of a copy. One that was never flushed may
