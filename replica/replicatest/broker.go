@@ -26,6 +26,7 @@ type broker struct {
 	life int      // rises with each death
 
 	directory partition.UUID // that the disk is known by; zero: no process has had it yet
+	torn      bool           // the power may have taken, since a process last came up, what was not synced
 
 	voter     bool          // its disk is the one with which the quorum was formed
 	refuses   bool          // while down: the machine is up, and says that nobody is there
@@ -147,7 +148,7 @@ func (b *broker) boot() {
 		}
 		return
 	}
-	b.p, b.refuses = p, false
+	b.p, b.refuses, b.torn = p, false, false
 	b.w.note("up", b.id, int64(b.life), 0)
 	p.start()
 }
@@ -179,6 +180,7 @@ func (b *broker) harmed() bool {
 }
 
 func (b *broker) powerFail(rng *rand.Rand) {
+	b.torn = true
 	if err := b.disk.PowerFail(rng); err != nil {
 		b.w.fail("disk", "power failure of broker %d: %v", b.id, err)
 	}

@@ -31,12 +31,12 @@ func (o *observer) opened(b *broker, id partition.ID, dir string, l *log.Log, da
 		return
 	}
 	old := *m
-	needed := old.flushed
+	needed := old.kept()
 	if old.cutting != nil {
 		needed = min(needed, *old.cutting)
 	}
-	if l.End() < needed && !old.resets && (!old.flipped || !r.Lost) {
-		o.w.fail("I32", "broker %d: %s ends at %d after recovery; %d was flushed (lost: %t)", b.id, m.part.name, l.End(), needed, r.Lost)
+	if l.End() < needed && !(old.resets && l.Start() == l.End()) && (!old.flipped || !r.Lost) {
+		o.w.fail("I32", "broker %d: %s ends at %d after recovery; it reached %d, flushed %d (lost: %t)", b.id, m.part.name, l.End(), needed, old.flushed, r.Lost)
 		return
 	}
 	if l.End() < old.end() && (!m.part.synced || old.flipped) {
@@ -126,12 +126,21 @@ func (m *mirror) counts(c *copyOf) bool {
 	return at.Epoch < m.life || at.Epoch == m.life && (m.silent == log.NoEpoch || c.state.Epoch < m.silent)
 }
 
+// kept is up to where a copy must be there when a process comes up: the death of the one
+// before takes nothing that was written, and the power nothing that was flushed.
+func (m *mirror) kept() log.Offset {
+	if m.b.torn {
+		return m.flushed
+	}
+	return m.end()
+}
+
 // missing sees a process miss the directory of a copy. One that was never flushed may
 // have gone with the power.
 func (o *observer) missing(b *broker, id partition.ID) {
 	switch m := b.mirrors[id]; {
 	case m == nil, m.removes:
-	case !m.flipped && m.flushed > m.start:
+	case !m.flipped && m.kept() > m.start:
 		o.w.fail("I32", "broker %d has no copy of %s any more", b.id, m.part.name)
 	default:
 		m.damaged, m.lost = true, true
@@ -172,8 +181,8 @@ func (o *observer) openedAll(p *process) {
 		case p.found[id] != nil:
 		case m.removes:
 			delete(p.b.mirrors, id)
-		case m.flushed > m.start:
-			o.w.fail("I32", "broker %d has no copy of %s any more, which was flushed up to %d", p.id, m.part.name, m.flushed)
+		case m.kept() > m.start:
+			o.w.fail("I32", "broker %d has no copy of %s any more, which reached %d, flushed %d", p.id, m.part.name, m.end(), m.flushed)
 		}
 	}
 }
@@ -181,7 +190,7 @@ func (o *observer) openedAll(p *process) {
 // returns checks that a batch found by recovery is what was last written there. What
 // was on its way when the process died may be there, behind the rest.
 func (o *observer) returns(b *broker, old *mirror, batch log.Batch) {
-	if old.resets || batch.First() >= old.end() {
+	if batch.First() >= old.end() {
 		return
 	}
 	for i := len(old.marks) - 1; i >= 0; i-- {
