@@ -61,7 +61,9 @@
 // to hold the front of its log may still have it; and of a key whose newest record is given
 // up the older ones may have been compacted away where the one that is elected has its log
 // from. What that one has once it leads must then be everywhere. Nothing else is excused by
-// it, and it must have been asked for, where nobody who is complete could lead.
+// it, and each must have been asked for, where nobody who is complete could lead. Where a
+// topic is not Synced a ballot may give up what the power took, of all who were asked, who
+// are all who were the last to be complete; none of them may have more than its winner.
 //
 // A bit is flipped, or the directory of a copy taken away, on one broker at a time and where
 // others have all that counts. Reads, or a scrub, must find it, and the copy be made anew:

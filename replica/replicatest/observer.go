@@ -25,7 +25,7 @@ type observer struct {
 	order   []*part
 	ids     []partition.ID // of order
 	touched []*copyOf
-	givenUp map[partition.ID]bool   // an operator has asked for an unclean election
+	asked   map[partition.ID][]*ask // for unclean elections, of which none has come yet
 	lowered map[partition.UUID]bool // an operator has asked for a MinISR of 1
 	terms   map[log.Epoch]partition.BrokerID
 	epochs  map[partition.BrokerID]partition.BrokerEpoch
@@ -40,7 +40,7 @@ type registration struct {
 
 func newObserver(w *World) *observer {
 	return &observer{
-		w: w, table: partition.NewTable(), parts: make(map[partition.ID]*part), givenUp: make(map[partition.ID]bool), lowered: make(map[partition.UUID]bool),
+		w: w, table: partition.NewTable(), parts: make(map[partition.ID]*part), asked: make(map[partition.ID][]*ask), lowered: make(map[partition.UUID]bool),
 		terms: make(map[log.Epoch]partition.BrokerID), epochs: make(map[partition.BrokerID]partition.BrokerEpoch),
 		disks: make(map[partition.BrokerID]registration),
 	}
@@ -149,58 +149,6 @@ func (o *observer) registered(b partition.Broker, epoch partition.BrokerEpoch) {
 	}
 }
 
-// elected looks at an election. One that went by the ballot may give records up, if
-// the topic lets acknowledged ones be lost with the power; and so may one that an operator
-// has asked for, where nobody who is complete was there.
-func (o *observer) elected(id partition.ID, p *part, old, st *partition.State, active map[partition.BrokerID]bool) {
-	candidates := candidatesOf(old)
-	m := o.w.broker(st.Leader).mirrors[id]
-	switch {
-	case m == nil:
-		return
-	case unclean(old, st):
-		if !o.givenUp[id] {
-			o.w.fail("I2", "broker %d is elected for %s, incomplete as it may be, and nobody has asked for that", st.Leader, p.name)
-		}
-		if slices.ContainsFunc(candidates, func(b partition.BrokerID) bool { return active[b] }) {
-			o.w.fail("I2", "broker %d is elected for %s, incomplete as it may be, where one of %v could lead", st.Leader, p.name, candidates)
-		}
-		o.counts.Unclean++
-	case p.synced || len(candidates) > 0 || m.matchedTo() >= p.hw:
-		return
-	}
-	to := m.matchedTo()
-	if p.synced {
-		to = min(to, m.flushed)
-	}
-	p.since = st.Epoch
-	p.giveUp(min(to, p.hw))
-	p.hw = max(p.hw, m.start) // what lies below is not missed, though it may have been given up before
-	m.lineage = p.lineage
-}
-
-// unclean reports whether a leader was elected that nobody knows to be complete.
-func unclean(old, st *partition.State) bool {
-	return st.Recovering && st.Leader != partition.NoBroker && st.Leader != old.Leader && !slices.Contains(candidatesOf(old), st.Leader)
-}
-
-// candidatesOf are those who may be elected.
-func candidatesOf(st *partition.State) []partition.BrokerID {
-	if len(st.ISR) == 0 {
-		return st.ELR
-	}
-	return st.ISR
-}
-
-// active is who may lead, as the table has it.
-func (o *observer) active() map[partition.BrokerID]bool {
-	active := make(map[partition.BrokerID]bool)
-	for _, b := range o.table.Brokers() {
-		active[b.ID] = !b.Fenced && !b.Stopping
-	}
-	return active
-}
-
 // compared sees a leader find the log of a follower to be the front of its own.
 func (o *observer) compared(c *copyOf, follower partition.BrokerID) {
 	p := c.mirror.part
@@ -221,38 +169,6 @@ func (o *observer) deleted(id partition.ID, index log.Offset) {
 	p.assigned(index, nil)
 	i := slices.Index(o.ids, id)
 	o.ids, o.order = slices.Delete(o.ids, i, i+1), slices.Delete(o.order, i, i+1)
-}
-
-// giveUp ends a lineage: what is behind to is not committed any more.
-func (p *part) giveUp(to log.Offset) {
-	p.w.note("given up", 0, int64(to), int64(p.hw))
-	p.lineage++
-	if p.compacts {
-		p.former = append(p.former, slices.Clone(p.committed))
-	}
-	for len(p.committed) > 0 && p.committed[len(p.committed)-1].next > to {
-		n := len(p.committed) - 1
-		delete(p.sums, p.committed[n].sum)
-		p.committed = p.committed[:n]
-	}
-	if p.compacts {
-		p.rebuild(to)
-	}
-	p.hw, p.acked, p.read = to, min(p.acked, to), min(p.read, to)
-	for _, b := range p.w.brokers {
-		for _, m := range b.mirrors {
-			if m.part == p {
-				m.matched = 0
-			}
-		}
-		if b.p != nil {
-			for _, c := range b.p.copies {
-				if c.mirror != nil && c.mirror.part == p {
-					p.w.watch.touch(c)
-				}
-			}
-		}
-	}
 }
 
 // part returns what is known of a partition.

@@ -165,7 +165,6 @@ func (w *World) elect(id partition.ID, st *partition.State, draw float64) {
 	if draw < 0.3 {
 		to = st.Replicas[int(draw*100)%len(st.Replicas)]
 	}
-	w.watch.givenUp[id] = true
 	w.wish(control.ElectUnclean{ElectRequest: partition.ElectRequest{ID: id, To: to}})
 }
 
@@ -211,6 +210,9 @@ func (w *World) ask(in control.Input, left int, done func(bool)) {
 		in = c
 	}
 	w.call(nil, to.id, "wish", awake, 5*callTime, func(q *process, answer func(any)) {
+		if e, ok := in.(control.ElectUnclean); ok {
+			answer = w.watch.asks(e.ID, answer)
+		}
 		q.ask(func(token uint64) control.Input { return addressed(in, token, seen) }, answer)
 	}, func(v any, err error) {
 		var code partition.Code

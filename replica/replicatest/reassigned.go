@@ -25,7 +25,7 @@ func (p *part) assignedTo(b partition.BrokerID) bool {
 // leaves fewer complete copies than MinISR, or than there were (I13). An unclean election
 // may end one with it: what is lost then is what that gives up.
 func (o *observer) reassigned(id partition.ID, p *part, old, st *partition.State) {
-	if slices.Equal(old.Replicas, st.Replicas) || unclean(old, st) {
+	if slices.Equal(old.Replicas, st.Replicas) || o.unclean(id, old, st) {
 		return
 	}
 	before, after := o.complete(old.Replicas, id, p), o.complete(st.Replicas, id, p)

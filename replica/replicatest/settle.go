@@ -56,7 +56,6 @@ func (w *World) rescue() {
 			continue
 		}
 		waiting++
-		w.watch.givenUp[id] = true
 		// The controller may be just being replaced: an operator does not give up for that.
 		w.ask(control.ElectUnclean{ElectRequest: partition.ElectRequest{ID: id}}, 10*tries, func(done bool) {
 			waiting--

@@ -144,6 +144,7 @@ func (c *Counts) add(o Counts) {
 	c.Wishes += o.Wishes
 	c.Removed += o.Removed
 	c.Unclean += o.Unclean
+	c.Balanced += o.Balanced
 	c.Cold += o.Cold
 	c.Compacted += o.Compacted
 	c.Anew += o.Anew
