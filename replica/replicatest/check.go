@@ -124,6 +124,8 @@ func (o *observer) commit(p *part, m *mirror, high log.Offset) {
 			o.w.fail("I16", "nobody has sent the batch that is committed at %d of %s", k.first, p.name)
 		} else if op.outcome == refused {
 			o.w.fail("I16", "the batch committed at %d of %s was refused: %v", k.first, p.name, op.code)
+		} else if op.committed == 0 {
+			op.committed = o.w.now
 		}
 		p.committed = append(p.committed, k)
 		p.hw = k.next

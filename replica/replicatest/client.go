@@ -30,7 +30,9 @@ type op struct {
 	count   log.Offset
 	floor   log.Offset // behind all that was acknowledged before it was sent
 	lineage int
-	records []recordMark // of a compacted topic
+
+	committed time.Duration // when it was first; 0: it never was
+	records   []recordMark  // of a compacted topic
 }
 
 // A client produces to partitions, one batch at a time to each, and reads them.

@@ -23,16 +23,31 @@ type recordMark struct {
 	removes bool // it is a tombstone
 }
 
+// A recordAt is a record and its offset.
+type recordAt struct {
+	recordMark
+	at log.Offset
+}
+
 // tombstoneAge is how long a tombstone stays: so short that who was away comes too late.
 const tombstoneAge = 300 * time.Millisecond
 
-// marksOf returns what is to be kept of the records of a batch.
-func marksOf(b log.Batch) (list []recordMark) {
+// recordsAt returns what is to be known of the records of a batch, in order.
+func recordsAt(b log.Batch) (list []recordAt, err error) {
 	for r, err := range b.Records() {
 		if err != nil {
-			return nil
+			return nil, err
 		}
-		list = append(list, recordMark{string(r.Key), xxhash.Sum64(r.Value), r.Value == nil})
+		list = append(list, recordAt{recordMark{string(r.Key), xxhash.Sum64(r.Value), r.Value == nil}, r.Offset})
+	}
+	return list, nil
+}
+
+// marksOf returns what is to be kept of the records of a batch that is sent.
+func marksOf(b log.Batch) (list []recordMark) {
+	records, _ := recordsAt(b)
+	for _, r := range records {
+		list = append(list, r.recordMark)
 	}
 	return list
 }
@@ -53,7 +68,8 @@ func (p *part) supersede(k batchMark) {
 }
 
 // settles sees a copy begin to lead, which all others go by: of the doubtful keys those
-// that it has are sure to be.
+// that it has are sure to be, and of the rest what it has counts until it is superseded,
+// also if batches come back of which there is no more than a compaction has left.
 func (o *observer) settles(c *copyOf) {
 	p := c.mirror.part
 	if len(p.doubtful) == 0 || c.mirror.lineage != p.lineage || c.mirror.flipped {
@@ -63,9 +79,15 @@ func (o *observer) settles(c *copyOf) {
 	if !ok {
 		return
 	}
+	if p.settled == nil {
+		p.settled = make(map[string]recordAt)
+		for key := range p.doubtful {
+			p.settled[key] = state[key]
+		}
+	}
 	for _, k := range p.committed {
 		for i, r := range p.recordsOf(k) {
-			if p.latest[r.key] == k.first+log.Offset(i) && state[r.key] == r {
+			if at := k.first + log.Offset(i); p.latest[r.key] == at && state[r.key] == (recordAt{r, at}) {
 				delete(p.doubtful, r.key)
 			}
 		}
@@ -93,7 +115,7 @@ func (p *part) rebuild(from log.Offset) {
 			doubtful[key] = true
 		}
 	}
-	p.latest, p.doubtful = nil, nil
+	p.latest, p.doubtful, p.settled = nil, nil, nil
 	for _, k := range p.committed {
 		p.supersede(k)
 	}
@@ -102,7 +124,7 @@ func (p *part) rebuild(from log.Offset) {
 
 // whole returns the committed batches that a batch may be what is left of, and whether
 // that is so: each record that is there is the one that was written, and each that is not
-// has been superseded, or was a tombstone.
+// has been superseded, or was a tombstone that had been there for long enough.
 func (p *part) whole(b log.Batch) ([]batchMark, error) {
 	from := p.find(b.First())
 	if from < 0 {
@@ -115,15 +137,13 @@ func (p *part) whole(b log.Batch) ([]batchMark, error) {
 	if to == len(p.committed) || p.committed[to].next != b.Next() || p.committed[to].epoch != b.Epoch() {
 		return nil, fmt.Errorf("no committed batch of epoch %d ends at %d", b.Epoch(), b.Next())
 	}
+	records, err := recordsAt(b)
+	if err != nil {
+		return nil, err
+	}
 	left := make(map[log.Offset]recordMark)
-	marks := marksOf(b)
-	i := 0
-	for r, err := range b.Records() {
-		if err != nil {
-			return nil, err
-		}
-		left[r.Offset] = marks[i]
-		i++
+	for _, r := range records {
+		left[r.at] = r.recordMark
 	}
 	list := p.committed[from : to+1]
 	for _, k := range list {
@@ -133,8 +153,11 @@ func (p *part) whole(b log.Batch) ([]batchMark, error) {
 			switch {
 			case there && is != r:
 				return nil, fmt.Errorf("offset %d is another record than is committed", at)
-			case !there && !r.removes && p.latest[r.key] <= at && !p.doubtful[r.key]:
+			case there || p.latest[r.key] > at || p.doubtful[r.key]:
+			case !r.removes:
 				return nil, fmt.Errorf("offset %d, the newest of key %s, is missing", at, r.key)
+			case p.w.now < p.ops[k.sum].committed+tombstoneAge-time.Millisecond: // what it is counted in
+				return nil, fmt.Errorf("offset %d, the tombstone of key %s, was committed at %v and is missing", at, r.key, p.ops[k.sum].committed)
 			}
 			delete(left, at)
 		}
@@ -235,19 +258,29 @@ func (o *observer) compacted(c *copyOf) {
 	if !ok {
 		return
 	}
-	want := make(map[string]recordMark)
+	want := make(map[string]recordAt)
 	for _, k := range p.committed {
 		if k.next <= c.high && k.first >= c.log.Start() {
-			for _, r := range p.recordsOf(k) {
-				want[r.key] = r
+			for i, r := range p.recordsOf(k) {
+				want[r.key] = recordAt{r, k.first + log.Offset(i)}
 			}
 		}
 	}
 	for _, key := range keysOf(want, state) {
-		if p.latest[key] >= c.high || p.doubtful[key] {
-			continue // it has been superseded by what the copy does not hold yet, or never will
+		should := want[key]
+		if p.doubtful[key] {
+			if p.settled == nil || c.leader == nil && c.since < p.since {
+				continue // the copy is of before, and not made anew yet
+			}
+			if should = p.settled[key]; should.at >= c.high || should.key != "" && should.at < c.log.Start() {
+				continue // it is not there yet, or not any more
+			}
+			o.counts.Settled++
 		}
-		if is, should := state[key], want[key]; is != should && !(should.removes && is == recordMark{}) {
+		if p.latest[key] >= c.high {
+			continue // it has been superseded by what the copy does not hold yet
+		}
+		if is := state[key]; is != should && !(should.removes && is == recordAt{}) {
 			o.w.fail("I33", "broker %d: %s up to %d has key %s as %+v; committed is %+v", c.p.id, p.name, c.high, key, is, should)
 			return
 		}
@@ -256,8 +289,8 @@ func (o *observer) compacted(c *copyOf) {
 
 // contents reads of each key the newest record in the batches of a copy that end below an
 // offset. It is false if not all can be read, which is reported if it is a fault.
-func (o *observer) contents(c *copyOf, below log.Offset) (map[string]recordMark, bool) {
-	state := make(map[string]recordMark)
+func (o *observer) contents(c *copyOf, below log.Offset) (map[string]recordAt, bool) {
+	state := make(map[string]recordAt)
 	for at := c.log.Start(); at < c.log.End(); {
 		data, err := c.log.Read(at, c.log.End(), 64<<10)
 		if err != nil || len(data) == 0 {
@@ -275,7 +308,8 @@ func (o *observer) contents(c *copyOf, below log.Offset) (map[string]recordMark,
 			if at = b.Next(); at > below {
 				continue
 			}
-			for _, r := range marksOf(b) {
+			records, _ := recordsAt(b)
+			for _, r := range records {
 				state[r.key] = r
 			}
 		}
@@ -283,7 +317,7 @@ func (o *observer) contents(c *copyOf, below log.Offset) (map[string]recordMark,
 	return state, true
 }
 
-func keysOf(maps ...map[string]recordMark) (keys []string) {
+func keysOf(maps ...map[string]recordAt) (keys []string) {
 	for _, m := range maps {
 		for key := range m {
 			keys = append(keys, key)

@@ -173,7 +173,8 @@ type part struct {
 	busyTo    time.Duration // and do, from there until then
 	compacts  bool          // its topic leaves of each key the newest record
 	latest    map[string]log.Offset
-	doubtful  map[string]bool // keys whose newest record was given up
+	doubtful  map[string]bool     // keys whose newest record was given up
+	settled   map[string]recordAt // what who was elected then has of these; nil: it has not begun to lead
 	dirty     bool
 	gone      bool // its topic has been deleted
 	replicas  []assignment

@@ -145,6 +145,7 @@ func (c *Counts) add(o Counts) {
 	c.Removed += o.Removed
 	c.Unclean += o.Unclean
 	c.Balanced += o.Balanced
+	c.Settled += o.Settled
 	c.Cold += o.Cold
 	c.Compacted += o.Compacted
 	c.Anew += o.Anew
