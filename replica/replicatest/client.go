@@ -41,6 +41,7 @@ type client struct {
 	id      int
 	rng     *rand.Rand
 	busy    map[partition.ID]bool
+	last    map[partition.ID]*op // once faults have ended
 	written int
 	pace    time.Duration
 	builder log.Builder
@@ -53,6 +54,7 @@ type reader struct {
 	id      partition.ID
 	part    *part
 	pos     log.Offset
+	epoch   log.Epoch // of the leader that it has got the last records from
 	lineage int
 }
 
@@ -73,7 +75,7 @@ func (w *World) create() {
 		return
 	}
 	for n := range 1 + w.rng.IntN(3) {
-		c := &client{w: w, id: n + 1, rng: rand.New(rand.NewPCG(w.opt.Seed, uint64(100+n))), busy: make(map[partition.ID]bool)}
+		c := &client{w: w, id: n + 1, rng: rand.New(rand.NewPCG(w.opt.Seed, uint64(100+n))), busy: make(map[partition.ID]bool), last: make(map[partition.ID]*op)}
 		c.pace = []time.Duration{5, 20, 20, 80}[w.rng.IntN(4)] * time.Millisecond
 		w.clients = append(w.clients, c)
 		for i, id := range w.watch.ids {
@@ -176,7 +178,8 @@ func (c *client) key() byte {
 	return byte('a' + int(16*x*x*x))
 }
 
-func (c *client) send(id partition.ID, to partition.BrokerID, epoch log.Epoch) {
+// send sends a batch to a leader.
+func (c *client) send(id partition.ID, to partition.BrokerID, epoch log.Epoch) *op {
 	w, p := c.w, c.w.watch.parts[id]
 	c.builder.Reset(make([]byte, 0, 256))
 	count := 1 + c.rng.IntN(3)
@@ -226,11 +229,12 @@ func (c *client) send(id partition.ID, to partition.BrokerID, epoch log.Epoch) {
 			w.watch.refusedTo(p, o, sum)
 		}
 	})
+	return o
 }
 
 // ackedTo sees a producer learn that its batch is there (I16, I20).
 func (o *observer) ackedTo(p *part, a *op, sum uint64) {
-	if a.acks != partition.AcksAll || a.lineage != p.lineage || p.gone {
+	if a.acks != partition.AcksAll || p.gone {
 		return
 	}
 	o.counts.Acked++
@@ -240,7 +244,7 @@ func (o *observer) ackedTo(p *part, a *op, sum uint64) {
 		o.w.fail("I16", "a batch was acknowledged at %d of %s and is not committed there", a.first, p.name)
 	case at != a.first:
 		o.w.fail("I16", "a batch was acknowledged at %d of %s and is committed at %d", a.first, p.name, at)
-	case a.first < a.floor:
+	case a.lineage == p.lineage && a.first < a.floor:
 		o.w.fail("I20", "a batch was acknowledged at %d of %s; before it was sent another was behind that, below %d", a.first, p.name, a.floor)
 	}
 	p.acked = max(p.acked, a.first+a.count)
@@ -287,13 +291,29 @@ func (r *reader) read() {
 			switch {
 			case g.answer.Code == partition.OK && len(g.data) > 0:
 				r.take(g.data)
+				r.epoch = g.answer.Epoch
 				pause = span(r.c.rng, 0, 10*time.Millisecond)
-			case g.answer.Code == partition.OutOfRange && r.pos < g.answer.Start:
-				r.pos = g.answer.Start // retention was faster
+			case g.answer.Code == partition.OutOfRange:
+				r.outside(g.answer)
 			}
 		}
 		r.again(pause)
 	})
+}
+
+// outside deals with an answer that there is nothing where the reader stands: retention may
+// have been faster, and only that (I18, I19). A leader of before the one that it has read
+// from last may have less.
+func (r *reader) outside(a partition.ReadAnswer) {
+	p := r.part
+	switch {
+	case r.pos < a.Start && a.Start <= p.start:
+		r.pos = a.Start
+	case r.pos < a.Start:
+		r.c.w.fail("I19", "a reader of %s at %d is told that it begins at %d; it begins at %d", p.name, r.pos, a.Start, p.start)
+	case a.Epoch >= r.epoch:
+		r.c.w.fail("I18", "a reader of %s has read up to %d in epoch %d, and is told in epoch %d that there is nothing", p.name, r.pos, r.epoch, a.Epoch)
+	}
 }
 
 // take holds what was read against what is committed (I18, I19).

@@ -35,10 +35,7 @@ func (w *World) settle() {
 	if w.rescue(); w.err != nil {
 		return
 	}
-	for _, c := range w.clients[:min(1, len(w.clients))] {
-		c.finish()
-	}
-	if !w.until(settleTime, func() string { return w.finished() }) {
+	if !w.until(settleTime, w.finished) {
 		w.failI15()
 		return
 	}
@@ -64,6 +61,7 @@ func (w *World) rescue() {
 			}
 		})
 	}
+	w.rescued = true
 	if !w.until(settleTime, func() string {
 		if waiting > 0 {
 			return "an operator waits for an election"
@@ -85,9 +83,14 @@ func (w *World) opens(b partition.BrokerID, id partition.ID) bool {
 }
 
 func (w *World) failI15() {
-	if w.err == nil && !w.wedged() {
-		w.fail("I15", "%s", w.converged()+w.finished())
+	if w.err != nil || w.wedged() {
+		return
 	}
+	why := w.converged()
+	if why == "" {
+		why = w.finished()
+	}
+	w.fail("I15", "%s", why)
 }
 
 // wedged reports whether a voter that its damaged disk keeps from starting has, by now,
@@ -180,8 +183,8 @@ func (w *World) partConverged(id partition.ID, p *part) string {
 }
 
 // stuck reports whether a partition waits for its operator, as it should: all who may
-// lead are damaged, or nobody is complete for certain and one of those who may be has
-// lost its copy.
+// lead are damaged; or nobody is complete for certain, one of those who may be has lost its
+// copy, and no operator has looked yet.
 func (w *World) stuck(id partition.ID) bool {
 	st, _ := w.watch.table.Partition(id)
 	if may := slices.Concat(st.ISR, st.ELR); len(may) > 0 {
@@ -190,7 +193,8 @@ func (w *World) stuck(id partition.ID) bool {
 			return m == nil || !m.harmed()
 		})
 	}
-	if st.Leader != partition.NoBroker {
+	opens := func(b partition.BrokerID) bool { return w.opens(b, id) }
+	if st.Leader != partition.NoBroker || w.rescued && slices.ContainsFunc(st.Replicas, opens) {
 		return false
 	}
 	for _, r := range st.LastKnownELR {
@@ -208,18 +212,20 @@ func (w *World) stuck(id partition.ID) bool {
 	return false
 }
 
-// finish sends one last batch to each partition.
-func (c *client) finish() {
-	for _, id := range c.w.watch.ids {
-		if c.w.stuck(id) {
-			continue
-		}
-		st, _ := c.w.watch.table.Partition(id)
-		c.send(id, st.Leader, st.Epoch)
+// finish sends a last batch to a partition, until one is acknowledged, and reports whether
+// that is so.
+func (c *client) finish(id partition.ID) bool {
+	last := c.last[id]
+	if last != nil && last.outcome == acked && last.acks == partition.AcksAll {
+		return true
 	}
+	if st, ok := c.w.watch.table.Partition(id); ok && !c.busy[id] && st.Leader != partition.NoBroker {
+		c.last[id] = c.send(id, st.Leader, st.Epoch)
+	}
+	return false
 }
 
-// finished says which of the last batches is not acknowledged yet.
+// finished has each partition take one more batch, and says which does not yet.
 func (w *World) finished() string {
 	for i, id := range w.watch.ids {
 		p := w.watch.order[i]
@@ -227,6 +233,9 @@ func (w *World) finished() string {
 			if c.busy[id] {
 				return p.name + " has a producer that waits"
 			}
+		}
+		if len(w.clients) > 0 && !w.stuck(id) && !w.clients[0].finish(id) {
+			return p.name + " takes no batch"
 		}
 	}
 	return w.converged()
@@ -236,6 +245,7 @@ func (w *World) finished() string {
 func (w *World) verify() {
 	for _, b := range w.brokers {
 		for _, c := range b.p.copies {
+			w.watch.epochsFit(b, c.mirror, c.log)
 			switch {
 			case c.mirror.flipped:
 			case c.mirror.part.compacts:

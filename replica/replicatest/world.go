@@ -49,6 +49,7 @@ type World struct {
 	brokers []*broker
 	setup   setup
 	calm    bool // faults have ended
+	rescued bool // and an operator has looked at what is left
 
 	// Each concern draws from a stream of its own, so that leaving out a fault changes
 	// little of the rest.
