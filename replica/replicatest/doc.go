@@ -77,6 +77,9 @@
 // brokers that keep what they have in memory, or lose copies with each process; news of the
 // quorum reaches some late all the time.
 //
+// Now and then a partition is left to a replica that has missed what was written last, with
+// an operator beside it: see forsake.go.
+//
 // Faults strike at times that are drawn, or wait for a moment in the middle of a step: a
 // follower about to join the ISR, a log about to be cut. A seed may have a favourite among
 // these, in which several faults meet. See moment.go.

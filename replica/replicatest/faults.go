@@ -46,14 +46,14 @@ var breakages = []kind{
 	{"power", 5, func(_ *World, f Fault, b *broker) { b.end(true, f.losses()) }},
 	{"midway", 4, func(_ *World, f Fault, b *broker) { b.disk.Crash(1 + int(f.size*f.size*40)) }},
 	{"all crash", 1, func(w *World, f Fault, _ *broker) { w.all(false, f) }},
-	{"all power", 1, func(w *World, f Fault, _ *broker) { w.all(true, f) }},
+	{"all power", 3, func(w *World, f Fault, _ *broker) { w.all(true, f) }},
 	{"wipe", 5, func(w *World, f Fault, b *broker) {
 		if f.When == anyMoment {
 			b = w.straggler(f, b)
 		}
 		w.wipe(b, f.dice().IntN(3) == 0)
 	}},
-	{"flip", 3, func(w *World, f Fault, b *broker) { w.flip(b, f) }},
+	{"flip", 5, func(w *World, f Fault, b *broker) { w.flip(b, f) }},
 	{"mislay", 5, func(w *World, f Fault, b *broker) { w.mislayOne(b, f) }},
 	{"rot", 2, func(w *World, f Fault, b *broker) { w.rot(b, f) }},
 	{"fail sync", 2, func(_ *World, f Fault, b *broker) {
@@ -113,6 +113,7 @@ var breakages = []kind{
 		cut(true)
 		w.at(f.For, nil, always, "joined", func() { cut(false) })
 	}},
+	{"forsake", 4, func(w *World, f Fault, _ *broker) { w.forsake(f) }},
 	{"loss", 2, func(w *World, f Fault, _ *broker) {
 		w.links.loss = f.size * 0.3
 		w.at(f.For, nil, always, "no loss", func() { w.links.loss = 0 })
