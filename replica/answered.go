@@ -55,7 +55,7 @@ func (f *Follower) answered(now time.Time, in Answered) Output {
 	}
 	f.delay = 0
 	f.high = min(max(in.Answer.HighWatermark, f.start), end)
-	if in.Answer.Start > f.start && in.Answer.Start <= f.high {
+	if in.Answer.Start > f.begins() && in.Answer.Start <= f.high {
 		out.Start = new(in.Answer.Start)
 	}
 	return out

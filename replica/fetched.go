@@ -46,6 +46,7 @@ func (l *Leader) fetched(now time.Time, in Fetched) *FetchVerdict {
 		ack = min(ack, in.Partition.Ack)
 	}
 	p.hold(now, ack, l.end)
+	p.start = in.Partition.Start
 	return v
 }
 

@@ -40,6 +40,7 @@ type Follower struct {
 	state partition.State // the newest known, by its partition epoch
 
 	start     log.Offset
+	below     log.Offset // below which all has been removed that can be, as the leader wished
 	removed   log.Offset // below which tombstones may be missing
 	end       log.Offset
 	flushed   log.Offset
@@ -79,7 +80,7 @@ func (f *Follower) Request(now time.Time, sequence int64, maxBytes int32) (Fetch
 	}
 	return FetchPartition{
 		ID: f.id, Epoch: f.state.Epoch, Fetch: f.end, LastEpoch: f.lastEpoch,
-		Ack: f.flushed, Start: f.start, MaxBytes: maxBytes, HighWatermark: f.high, Removed: f.removed,
+		Ack: f.flushed, Start: f.begins(), MaxBytes: maxBytes, HighWatermark: f.high, Removed: f.removed,
 	}, true
 }
 
@@ -98,6 +99,7 @@ func (f *Follower) Step(now time.Time, in Input) Output {
 		out = f.changed(in)
 	case Started:
 		f.start = max(f.start, min(in.Start, f.end))
+		f.below = max(f.below, in.Below)
 		f.high = max(f.high, f.start)
 		f.removed = max(f.removed, in.Removed)
 	}
@@ -110,6 +112,9 @@ func (f *Follower) Step(now time.Time, in Input) Output {
 	return out
 }
 
+// begins is where the log starts, as far as batches can be parted.
+func (f *Follower) begins() log.Offset { return max(f.start, f.below) }
+
 // moved takes the log as it now is.
 func (f *Follower) moved(now time.Time, in Moved) Output {
 	var out Output
@@ -118,7 +123,7 @@ func (f *Follower) moved(now time.Time, in Moved) Output {
 		out.Fault = &BadAnswerError{ID: f.id, Offset: in.End, Reason: "the log stays as it is"}
 		out.Delay = f.wait(now)
 	}
-	f.waiting = false
+	f.waiting, f.below = false, min(f.below, in.End)
 	f.start, f.end, f.lastEpoch, f.removed = in.Start, in.End, in.LastEpoch, in.Removed
 	f.flushed = min(in.Flushed, in.End)
 	f.acked = min(f.acked, f.flushed)

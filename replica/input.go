@@ -49,7 +49,9 @@ type (
 	Flushed struct{ End log.Offset }
 
 	// Started: the log now starts at Start, and tombstones below Removed may be missing.
-	Started struct{ Start, Removed log.Offset }
+	// All below Below has been removed, but for what is in one batch with records that stay:
+	// where compaction has made batches of several the log may start below that.
+	Started struct{ Start, Below, Removed log.Offset }
 
 	// Changed: the metadata is newer, and the leader epoch is still the machine's.
 	// A follower looks at State alone.

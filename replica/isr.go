@@ -79,12 +79,13 @@ func (l *Leader) lags(p *progress, now time.Time) bool {
 
 // joins reports whether a follower may be proposed for the ISR. That it has reached
 // the high watermark is not enough: that of a new leader may be an old one
-// (KAFKA-7128).
+// (KAFKA-7128). And it must have removed what this leader has: others have been told that
+// it is gone.
 func (l *Leader) joins(p *progress, now time.Time) bool {
 	if mutate.On("KAFKA-7128") {
 		return !p.inISR && p.eligible() && p.ack >= l.high
 	}
-	return !p.inISR && p.eligible() && p.fresh(now, l.lag) && p.ack >= max(l.high, l.begin)
+	return !p.inISR && p.eligible() && p.fresh(now, l.lag) && p.ack >= max(l.high, l.begin) && p.start >= l.start
 }
 
 // altered takes the controller's answer. It reports whether the ISR is another.

@@ -206,6 +206,20 @@ func (l *Leader) CommitCode() partition.Code {
 	return partition.OK
 }
 
+// RemovedCode returns OK if nobody who may lead has records below start any more, which
+// have been removed here; or why that is not so yet.
+func (l *Leader) RemovedCode(start log.Offset) partition.Code {
+	if !l.enough() {
+		return partition.NotEnoughReplicas
+	}
+	for i := range l.followers {
+		if p := &l.followers[i]; p.counts() && p.start < start {
+			return partition.NotAvailable
+		}
+	}
+	return partition.OK
+}
+
 // ISR returns the committed in-sync set. It must not be changed.
 func (l *Leader) ISR() []partition.BrokerID { return l.state.ISR }
 

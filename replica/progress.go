@@ -22,6 +22,7 @@ type progress struct {
 	broker   partition.BrokerEpoch // of its newest fetch, as is sequence
 	sequence int64
 	ack      log.Offset // what it holds for good, by its newest fetch; or unknown
+	start    log.Offset // below which it holds nothing any more, likewise; 0 with unknown
 
 	mark   log.Offset // what it must hold to have caught up; it moves only when reached
 	caught time.Time  // when it last had; zero: not since it began to follow
@@ -52,7 +53,7 @@ func (p *progress) hear(broker partition.BrokerEpoch, sequence int64) {
 
 // forget takes away what the follower has proved.
 func (p *progress) forget() {
-	p.ack = unknown
+	p.ack, p.start = unknown, 0
 	if !p.inISR {
 		p.caught = time.Time{}
 	}

@@ -130,7 +130,12 @@ func (r *Replica) trim(start log.Offset) error {
 	}
 	if now > before {
 		r.node.logger.Debug("records removed", "partition", r.name(), "below", now)
-		r.do(startedOp{})
+	}
+	if below := now; now > before || err == nil && start > now {
+		if err == nil {
+			below = max(below, start)
+		}
+		r.do(startedOp{below})
 	}
 	return err
 }
@@ -152,10 +157,10 @@ func (r *Replica) report(what string, err error) {
 }
 
 // startedOp tells the machine what was taken out of the log.
-type startedOp struct{}
+type startedOp struct{ below log.Offset }
 
-func (startedOp) perform(r *Replica, now time.Time) {
-	r.step(now, replica.Started{Start: r.log.Start(), Removed: r.log.RemovedBelow()})
+func (o startedOp) perform(r *Replica, now time.Time) {
+	r.step(now, replica.Started{Start: r.log.Start(), Below: o.below, Removed: r.log.RemovedBelow()})
 }
 
 // roll has the replica's owner, who is the log's one writer, begin a new segment, and

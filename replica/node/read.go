@@ -89,8 +89,13 @@ func (n *Node) HandleFindTime(ctx context.Context, req partition.FindTimeRequest
 	return resp
 }
 
-// HandleDeleteBefore removes records of a partition that this broker leads. Followers
-// hear of it with their next fetch.
+// removedPace is how often a leader looks whether its followers have removed what it has.
+// They hear of it with their next fetch, and tell with the one after.
+const removedPace = 10 * time.Millisecond
+
+// HandleDeleteBefore removes records of a partition that this broker leads. It is done when
+// nobody who may lead has them: else another leader would have them back. Who asks is told
+// to ask again if that takes longer than a call.
 func (n *Node) HandleDeleteBefore(ctx context.Context, req partition.DeleteBeforeRequest) partition.DeleteBeforeResponse {
 	r, role, code := n.leading(ctx, req.ID, log.NoEpoch)
 	epoch, leader := n.leaderOf(req.ID)
@@ -115,8 +120,48 @@ func (n *Node) HandleDeleteBefore(ctx context.Context, req partition.DeleteBefor
 			resp.Code = readCode(err)
 		}
 	}
-	resp.Start = r.log.Start()
+	if resp.Start = r.log.Start(); resp.Code == partition.OK {
+		resp.Code = r.removedByAll(ctx, resp.Start)
+	}
 	return resp
+}
+
+// removedByAll waits until all who may lead have removed what lies below start.
+func (r *Replica) removedByAll(ctx context.Context, start log.Offset) partition.Code {
+	ctx, cancel := context.WithTimeout(ctx, r.node.cfg.CallTimeout)
+	defer cancel()
+	ticker := time.NewTicker(removedPace)
+	defer ticker.Stop()
+	for {
+		o := &removedOp{start: start, done: make(chan struct{})}
+		r.do(o)
+		<-o.done
+		if o.code != partition.NotAvailable {
+			return o.code
+		}
+		select {
+		case <-ticker.C:
+		case <-ctx.Done():
+			return o.code
+		case <-r.ctx.Done():
+			return partition.NotLeader
+		}
+	}
+}
+
+// removedOp asks a leader whether all who may lead have removed what lies below start.
+type removedOp struct {
+	start log.Offset
+	code  partition.Code
+	done  chan struct{}
+}
+
+func (o *removedOp) perform(r *Replica, _ time.Time) {
+	defer close(o.done)
+	o.code = partition.NotLeader
+	if r.leader != nil {
+		o.code = r.leader.RemovedCode(o.start)
+	}
 }
 
 // followersOp asks a leader how far its followers have come.

@@ -392,9 +392,15 @@ func (c *copyOf) trim(start log.Offset) {
 	if c.report(err); c.p.dead {
 		return
 	}
-	if now := c.log.Start(); now > before {
+	now := c.log.Start()
+	if now > before {
 		c.p.w.note("trim", c.p.id, int64(before), int64(now))
 		c.mirror.trim(now)
-		c.step(replica.Started{Start: now, Removed: c.log.RemovedBelow()})
+	}
+	if below := now; now > before || err == nil && start > now {
+		if err == nil {
+			below = max(below, start)
+		}
+		c.step(replica.Started{Start: now, Below: below, Removed: c.log.RemovedBelow()})
 	}
 }

@@ -41,7 +41,8 @@
 //	I12 what a broker knows of a partition does not grow older
 //	I13 a reassignment leaves as many complete copies as are needed, and nothing is
 //	    removed but by a committed record
-//	I14 a log's start only grows, and not above the high watermark
+//	I14 a log's start only grows, and not above the high watermark; what an operator was
+//	    told is deleted no later leader has
 //	I15 when faults end, all comes back by itself, and logs are alike
 //	I16 an acknowledged record has one offset, of its own; nothing is there twice
 //	I18 a record that was read stays what it was; readers do not go back

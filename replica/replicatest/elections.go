@@ -135,6 +135,7 @@ func (p *part) giveUp(to log.Offset) {
 	if p.compacts {
 		p.rebuild(to)
 	}
+	p.deleted = 0 // who was elected may have it yet
 	p.hw, p.acked, p.read = to, min(p.acked, to), min(p.read, to)
 	for _, b := range p.w.brokers {
 		for _, m := range b.mirrors {

@@ -163,6 +163,7 @@ type part struct {
 	former    [][]batchMark // of a compacted topic: what committed was before some of it was given up
 	acked     log.Offset    // behind the newest acknowledged record
 	start     log.Offset    // the highest log start of a leader
+	deleted   log.Offset    // below which an operator was told that all is gone for good
 	lineage   int           // rises when an election may have given records up
 	since     log.Epoch     // in which it did: what is of before knows of another history
 	chains    map[chainKey]batchMark

@@ -225,6 +225,7 @@ func (o *observer) leads(c *copyOf) {
 			r.who, r.life, p.name, c.state.Epoch, other.who, other.life)
 	}
 	p.leaders[c.state.Epoch] = r
+	o.begins(c)
 	o.settles(c)
 	o.compacted(c)
 	o.touch(c)

@@ -174,13 +174,36 @@ func (w *World) deleteBefore(id partition.ID, leader partition.BrokerID, share f
 	before := p.start + log.Offset(share*float64(p.hw-p.start))
 	w.call(nil, leader, "wish", disk, callTime, func(q *process, answer func(any)) {
 		q.leading(id, log.NoEpoch, func(c *copyOf, r role, code partition.Code) {
-			if code == partition.OK && r.begin <= c.high && before <= c.high {
-				c.trim(before)
-				c.settle()
+			if code != partition.OK || r.begin > c.high || before > c.high {
+				answer(code)
+				return
 			}
-			answer(code)
+			c.trim(before)
+			c.settle()
+			c.removedByAll(c.log.Start(), deletePatience, answer)
 		})
 	}, func(any, error) {})
+}
+
+// deletePatience is how often a leader looks whether all who may lead have removed records
+// of which an operator has asked that.
+const deletePatience = 30
+
+// removedByAll answers when nobody who may lead has what lies below start, or when it has
+// been looked at for long enough.
+func (c *copyOf) removedByAll(start log.Offset, left int, answer func(any)) {
+	code := partition.NotLeader
+	if c.leader != nil && !c.p.dead {
+		code = c.leader.RemovedCode(start)
+	}
+	if code == partition.NotAvailable && left > 0 {
+		c.p.w.at(10*time.Millisecond, c.p.b, disk, "removed", func() { c.removedByAll(start, left-1, answer) })
+		return
+	}
+	if code == partition.OK {
+		c.p.w.watch.deletes(c, start)
+	}
+	answer(code)
 }
 
 // tries is how often an operator asks the same before giving up.

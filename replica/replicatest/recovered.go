@@ -109,6 +109,30 @@ func (o *observer) discarded(b *broker, id partition.ID) *mirror {
 	return m
 }
 
+// deletes sees an operator be told that all below start is gone for good.
+func (o *observer) deletes(c *copyOf, start log.Offset) {
+	if p := c.mirror.part; c.mirror.lineage == p.lineage && !c.outdated(p) {
+		p.deleted = max(p.deleted, start)
+		o.counts.Deleted++
+	}
+}
+
+// begins sees where the log of a new leader starts: not with what was deleted (I14), but for
+// what is in one batch with records that stay.
+func (o *observer) begins(c *copyOf) {
+	p := c.mirror.part
+	if c.log.Start() >= p.deleted || c.mirror.lineage != p.lineage || c.mirror.flipped || p.gone {
+		return
+	}
+	data, err := c.log.Read(c.log.Start(), c.log.End(), 1)
+	if err != nil {
+		return
+	}
+	if b, _, err := log.SplitBatch(data); err == nil && b.Next() <= p.deleted {
+		o.w.fail("I14", "broker %d leads %s from %d on, and it was deleted below %d", c.p.id, p.name, c.log.Start(), p.deleted)
+	}
+}
+
 // retire keeps what a mirror was before its copy lost some of it: an acknowledgement may be
 // on its way that rests on it.
 func (b *broker) retire(id partition.ID, m *mirror) {

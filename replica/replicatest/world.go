@@ -36,7 +36,7 @@ type Result struct {
 
 // Counts says how much there was to see.
 type Counts struct {
-	Acked, Refused, Unknown, Read, Epochs, Crashes, Committed, Wishes, Removed, Unclean, Balanced, Settled, Cold, Compacted, Anew int
+	Acked, Refused, Unknown, Read, Epochs, Crashes, Committed, Wishes, Removed, Unclean, Balanced, Settled, Deleted, Cold, Compacted, Anew int
 }
 
 // A World is one cluster, its clients, its faults, and who watches.
