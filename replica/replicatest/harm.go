@@ -70,7 +70,7 @@ func (w *World) mayHarm(b *broker) bool {
 	return w.spareable(b) && (!b.voter || w.votersSuffice()) && len(w.watch.ids) > 0
 }
 
-// flip changes a bit of a segment.
+// flip changes a bit of a segment, mostly, or of what stands beside them.
 func (w *World) flip(b *broker, f Fault) {
 	if !w.mayHarm(b) {
 		return
@@ -84,17 +84,18 @@ func (w *World) flip(b *broker, f Fault) {
 	if err != nil {
 		return
 	}
-	var logs []string
-	for _, n := range names {
-		if strings.HasSuffix(n, ".log") {
-			logs = append(logs, filepath.Join(m.dir, n))
-		}
-	}
-	if len(logs) == 0 {
+	segment := rng.Intn(3) > 0
+	names = slices.DeleteFunc(names, func(n string) bool { return segment != strings.HasSuffix(n, ".log") })
+	if len(names) == 0 {
 		return
 	}
-	if b.disk.FlipBit(logs[rng.Intn(len(logs))], int64(rng.Intn(1024)), uint(rng.Intn(8))) == nil {
-		m.flipped = true
+	file, within := names[rng.Intn(len(names))], 1024
+	if !segment {
+		within = 1 << (4 + rng.Intn(7)) // they are short
+	}
+	if b.disk.FlipBit(filepath.Join(m.dir, file), int64(rng.Intn(within)), uint(rng.Intn(8))) == nil {
+		w.tell("a bit of %s of broker %d is another", filepath.Join(m.dir, file), b.id)
+		m.flipped, m.spoilt = m.flipped || segment, m.spoilt || !segment
 	}
 }
 

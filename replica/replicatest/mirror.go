@@ -35,6 +35,7 @@ type mirror struct {
 	resets   bool        // a reset has begun
 	lost     bool        // it has lost what it may have acknowledged, and is not registered since
 	flipped  bool        // a bit of it has been changed
+	spoilt   bool        // a bit of what stands beside its segments has been, which shows when it is opened
 	damaged  bool        // it did not open
 	removes  bool        // its removal has begun
 	discards bool        // its being discarded has begun
@@ -46,7 +47,7 @@ type mirror struct {
 
 // harmed reports whether something has been done to the copy that is not known to be
 // mended.
-func (m *mirror) harmed() bool { return m.flipped || m.damaged }
+func (m *mirror) harmed() bool { return m.flipped || m.spoilt || m.damaged }
 
 func (m *mirror) end() log.Offset {
 	if n := len(m.marks); n > 0 {

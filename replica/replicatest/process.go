@@ -171,6 +171,12 @@ func (p *process) openFound() error {
 			}
 			continue
 		}
+		if owner, listed := p.listed[name]; listed && node.Spoils(err) {
+			p.dirs[name] = owner
+			p.found[owner] = &found{damage: err, suspect: true, dir: dir}
+			p.w.watch.opened(p.b, owner, dir, nil, err, log.Recovery{})
+			continue
+		}
 		if err != nil {
 			return err
 		}

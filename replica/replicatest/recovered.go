@@ -24,7 +24,7 @@ func (o *observer) opened(b *broker, id partition.ID, dir string, l *log.Log, da
 	m.dir, m.removes, m.discards = dir, false, false
 	m.part.dirty = true
 	if damage != nil {
-		if !m.flipped {
+		if !m.flipped && !m.spoilt {
 			o.w.fail("I32", "broker %d: %s is damaged: %v", b.id, m.part.name, damage)
 		}
 		m.damaged, m.lost = true, true
@@ -43,7 +43,7 @@ func (o *observer) opened(b *broker, id partition.ID, dir string, l *log.Log, da
 		m.lost = true
 		b.retire(id, &old) // it has held it, whatever was said of that is true
 	}
-	m.marks, m.matched, m.start, m.damaged = nil, 0, l.Start(), false
+	m.marks, m.matched, m.start, m.damaged, m.spoilt = nil, 0, l.Start(), false, false
 	if at, err := o.readBack(m, &old, l, l.Start()); err != nil {
 		if !old.flipped {
 			o.w.fail("I32", "broker %d: %s cannot be read at %d after recovery: %v", b.id, m.part.name, at, err)
