@@ -52,17 +52,20 @@ func (o *observer) lookAt(c *copyOf) {
 	if start > c.high || c.high > end || c.log.Flushed() > end {
 		o.w.fail("I8", "broker %d: %s has start %d, high watermark %d, flushed %d, end %d", c.p.id, p.name, start, c.high, c.log.Flushed(), end)
 	}
+	switch {
+	case c.leader != nil:
+		o.sound(c.leader.Check())
+	case c.follower != nil:
+		o.sound(c.follower.Check())
+	}
 	if p.gone {
 		return
 	}
 	if m.lineage != p.lineage || c.outdated(p) {
 		return // it may be of a history that was given up, until it has been compared
 	}
-	switch {
-	case c.leader != nil:
+	if c.leader != nil {
 		o.lookAtLeader(c, p)
-	case c.follower != nil:
-		o.sound(c.follower.Check())
 	}
 	if c.high > p.hw {
 		o.w.fail("I8", "broker %d takes %s for committed up to %d; it is up to %d", c.p.id, p.name, c.high, p.hw)
@@ -85,7 +88,6 @@ func (o *observer) sound(err error) {
 }
 
 func (o *observer) lookAtLeader(c *copyOf, p *part) {
-	o.sound(c.leader.Check())
 	high := c.leader.HighWatermark()
 	if high < c.led || high != c.high {
 		o.w.fail("I8", "broker %d leads %s: its high watermark goes from %d to %d", c.p.id, p.name, c.led, high)
@@ -101,7 +103,11 @@ func (o *observer) lookAtLeader(c *copyOf, p *part) {
 		return
 	}
 	m := c.mirror
-	if to := m.matchedTo(); to < p.hw && m.start <= p.hw {
+	if m.start > p.hw {
+		o.w.fail("I14", "broker %d leads %s from %d on, and it was committed up to %d", c.p.id, p.name, m.start, p.hw)
+		return
+	}
+	if to := m.matchedTo(); to < p.hw {
 		o.w.fail("I1", "broker %d leads %s in epoch %d and commits up to %d without all that was committed up to %d: %s",
 			c.p.id, p.name, c.leader.Epoch(), high, p.hw, m.parts())
 		return

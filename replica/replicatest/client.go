@@ -253,7 +253,7 @@ func (o *observer) ackedTo(p *part, a *op, sum uint64) {
 // refusedTo sees a producer learn that its batch never is there.
 func (o *observer) refusedTo(p *part, a *op, sum uint64) {
 	o.counts.Refused++
-	if at, there := p.sums[sum]; there && a.acks == partition.AcksAll {
+	if at, there := p.sums[sum]; there {
 		o.w.fail("I16", "a batch was refused with %v, and is committed at %d of %s", a.code, at, p.name)
 	}
 }
