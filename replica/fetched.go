@@ -47,6 +47,10 @@ func (l *Leader) fetched(now time.Time, in Fetched) *FetchVerdict {
 	}
 	p.hold(now, ack, l.end)
 	p.start = in.Partition.Start
+	p.told = max(p.told, p.start)
+	if v.Read && p.told < l.start {
+		v.News, p.told = true, l.start
+	}
 	return v
 }
 
@@ -82,5 +86,5 @@ func (l *Leader) snapshot(v *FetchVerdict, asked FetchPartition) {
 		// readable that may yet be cut. The follower gets back what it said.
 		v.HighWatermark, v.Start, v.Removed = asked.HighWatermark, asked.Start, asked.Removed
 	}
-	v.News = v.Read && asked.HighWatermark < l.high
+	v.News = v.News || v.Read && asked.HighWatermark < l.high
 }

@@ -87,7 +87,7 @@ func (f *Follower) Request(now time.Time, sequence int64, maxBytes int32) (Fetch
 // Step takes one input and returns what must be done about it.
 func (f *Follower) Step(now time.Time, in Input) Output {
 	var out Output
-	high := f.high
+	high, begins := f.high, f.begins()
 	switch in := in.(type) {
 	case Answered:
 		out = f.answered(now, in)
@@ -106,9 +106,12 @@ func (f *Follower) Step(now time.Time, in Input) Output {
 	if f.high != high {
 		out.HighWatermark, out.Moved = f.high, true
 	}
-	_, flushed := in.(Flushed)
-	_, moved := in.(Moved)
-	out.Ack = (flushed || moved) && f.flushed > f.acked && f.acked != unknown
+	switch in.(type) {
+	case Flushed, Moved:
+		out.Ack = f.flushed > f.acked && f.acked != unknown
+	case Started:
+		out.Ack = f.begins() > begins && f.acked != unknown
+	}
 	return out
 }
 

@@ -84,5 +84,5 @@ func (p *pace) wants(now time.Time) Lane {
 // time, who had caught up.
 func (f *Follower) MayCool(now time.Time, start log.Offset) bool {
 	return !f.waiting && !f.suspended && f.failed == nil && !now.Before(f.until) &&
-		f.start >= start && slices.Contains(f.state.ISR, f.self)
+		f.begins() >= start && slices.Contains(f.state.ISR, f.self)
 }

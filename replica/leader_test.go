@@ -29,7 +29,7 @@ func testPeers() []Peer {
 func fetch(from partition.BrokerID, seq int64, end, ack log.Offset) Fetched {
 	return Fetched{
 		From: from, BrokerEpoch: 7, Sequence: seq, Known: true, LogEpoch: 5, LogEnd: 1 << 40,
-		Partition: FetchPartition{ID: testID, Epoch: 5, Fetch: end, LastEpoch: 5, Ack: ack, MaxBytes: 1, HighWatermark: 1 << 40},
+		Partition: FetchPartition{ID: testID, Epoch: 5, Fetch: end, LastEpoch: 5, Ack: ack, Start: 2, MaxBytes: 1, HighWatermark: 1 << 40},
 	}
 }
 

@@ -41,8 +41,8 @@ type Output struct {
 	Fetch *FetchVerdict
 	// Propose goes to the controller now. It must not be changed.
 	Propose *AlterISR
-	// Ack says that the leader does not know yet how far this log is flushed: if no
-	// fetch is about to go, one with MaxBytes 0 should.
+	// Ack says that the leader does not know yet how far this log is flushed, or what has
+	// been removed from it: if no fetch is about to go, one with MaxBytes 0 should.
 	Ack bool
 	// Delay is how long the follower asks for nothing, unless the metadata changes.
 	Delay time.Duration
@@ -75,8 +75,9 @@ type FetchVerdict struct {
 	// Read says that the follower gets what there is from its Fetch up to End; if
 	// that is nothing, and there is no News, the fetch may be parked.
 	Read bool
-	// News says that the follower knows a lower high watermark than this one. A
-	// fetch that is not parked for it leaves followers behind by its whole wait.
+	// News says that the follower knows a lower high watermark than this one, or has not
+	// been told of what this log has removed. A fetch that is not parked for it leaves
+	// followers behind by its whole wait.
 	News bool
 }
 

@@ -30,8 +30,8 @@ type Parked struct {
 
 	High  log.Offset
 	End   log.Offset // of no interest to a reader
+	Start log.Offset // a follower's: that of the log that it has, or was asked to have
 	Cold  bool       // of a cold fetch, which may be the last for long
-	Start log.Offset // cold: that of the log that the follower has, or was asked to have
 }
 
 // Lull is how long a follower that has everything may go without hearing that the
@@ -56,7 +56,7 @@ const (
 func (p *Parked) Look(high, end, start log.Offset) Ripeness {
 	reads := p.Follower == partition.NoBroker
 	switch {
-	case high > p.High && (reads || p.Cold), !reads && end > p.End, p.Cold && start > p.Start:
+	case high > p.High && (reads || p.Cold), !reads && (end > p.End || start > p.Start):
 		return Ripe
 	case high > p.High:
 		return Ripening

@@ -11,7 +11,7 @@ import (
 
 func TestWhenARequestThatWaitsIsTold(t *testing.T) {
 	reader := Parked{High: 5, End: 9}
-	hot := Parked{Follower: 2, High: 5, End: 9}
+	hot := Parked{Follower: 2, High: 5, End: 9, Start: 1}
 	cold := Parked{Follower: 2, High: 5, End: 9, Cold: true, Start: 1}
 	for _, tt := range []struct {
 		name             string
@@ -24,7 +24,7 @@ func TestWhenARequestThatWaitsIsTold(t *testing.T) {
 		{"more is committed", 6, 9, 1, Ripe, Ripening, Ripe},
 		{"there is more", 5, 10, 1, Unripe, Ripe, Ripe},
 		{"there is more, and more is committed", 6, 10, 1, Ripe, Ripe, Ripe},
-		{"less is kept", 5, 9, 2, Unripe, Unripe, Ripe},
+		{"less is kept", 5, 9, 2, Unripe, Ripe, Ripe},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			require.Equal(t, tt.reader, reader.Look(tt.high, tt.end, tt.start), "a reader")

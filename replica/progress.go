@@ -23,6 +23,7 @@ type progress struct {
 	sequence int64
 	ack      log.Offset // what it holds for good, by its newest fetch; or unknown
 	start    log.Offset // below which it holds nothing any more, likewise; 0 with unknown
+	told     log.Offset // where it was last told that the leader's log starts, and no less than start
 
 	mark   log.Offset // what it must hold to have caught up; it moves only when reached
 	caught time.Time  // when it last had; zero: not since it began to follow
@@ -53,7 +54,7 @@ func (p *progress) hear(broker partition.BrokerEpoch, sequence int64) {
 
 // forget takes away what the follower has proved.
 func (p *progress) forget() {
-	p.ack, p.start = unknown, 0
+	p.ack, p.start, p.told = unknown, 0, 0
 	if !p.inISR {
 		p.caught = time.Time{}
 	}

@@ -46,18 +46,42 @@ func TestAFollowerSaysUpToWhereItHasRemoved(t *testing.T) {
 		return f.Step(testStart, answer(func(in *Answered) { in.Answer.Start = start })).Start
 	}
 	says := func() log.Offset {
-		p, ok := f.Request(testStart, 1)
+		p, ok := f.Request(testStart, 0, 1)
 		require.True(t, ok)
 		return p.Start
 	}
 	require.Equal(t, at(6), asks(6))
 	require.Equal(t, log.Offset(2), says(), "it has not done so yet")
-	f.Step(testStart, Started{Start: 4, Below: 6})
+	require.True(t, f.Step(testStart, Started{Start: 4, Below: 6}).Ack)
 	require.Equal(t, log.Offset(6), says())
+	require.False(t, f.Step(testStart, Started{Start: 4, Below: 6}).Ack, "it is no news")
 	require.Nil(t, asks(6))
 	require.Equal(t, at(8), asks(8))
 
 	f.Step(testStart, diverging(3, 5, 3, 5, true))
 	f.Step(testStart, Moved{Start: 4, End: 5, Flushed: 5, LastEpoch: 3})
 	require.Equal(t, log.Offset(5), says(), "what comes behind a cut has not been removed")
+}
+
+// A follower that fetches while it removes what it was told of is not told again.
+func TestAFollowerIsToldOfAStartOnce(t *testing.T) {
+	l := newTestLeader(func(c *LeaderConfig) { c.State = leaderState(12, brokers{1, 2}, nil) })
+	run(t, l, written(10), acked(2, 1, 10), Started{Start: 6})
+	sequence := int64(1)
+	told := func(start log.Offset) bool {
+		sequence++
+		fetch := fromStart(acked(2, sequence, 10), start)
+		fetch.Partition.MaxBytes, fetch.Partition.HighWatermark = 1, 10
+		return run(t, l, fetch).Fetch.News
+	}
+	require.True(t, told(0))
+	require.False(t, told(0))
+	require.False(t, told(6))
+	run(t, l, Started{Start: 8})
+	sequence++
+	ack := fromStart(acked(2, sequence, 10), 6)
+	ack.Partition.MaxBytes = 0
+	require.False(t, run(t, l, ack).Fetch.News, "the answer to an ack does not tell")
+	require.True(t, told(6))
+	require.False(t, told(6))
 }

@@ -152,28 +152,6 @@ func TestWhoLeavesTheISRIsHot(t *testing.T) {
 	})
 }
 
-// What a leader has removed, its followers remove, though nothing else moves.
-func TestAColdPartitionHearsOfItsStart(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		c, ids := many(t, 3, 4)
-		n := c.leader(ids[2])
-		require.Equal(t, partition.OK, n.Produce(t.Context(), all(ids[2]), batch(3, 10)).Code)
-		c.cold(4)
-		require.Equal(t, partition.OK, n.HandleDeleteBefore(t.Context(), partition.DeleteBeforeRequest{ID: ids[2], Before: -1}).Code)
-		begun := time.Now()
-		c.until("start", func() bool {
-			for _, m := range c.members {
-				if m.node.replica(ids[2]).log.Start() != 3 {
-					return false
-				}
-			}
-			return true
-		})
-		require.Less(t, time.Since(begun), 10*time.Millisecond)
-		c.cold(4)
-	})
-}
-
 // An answer counts only if nothing has been asked since, in either lane.
 func TestAnAnswerThatWasOvertakenIsDropped(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

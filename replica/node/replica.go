@@ -27,7 +27,8 @@ type Replica struct {
 	fetcher  *fetcher     // of its leader, while it follows
 	followed *followed    // what it is there
 	waiters  []*produceOp // by rising end
-	served   []queued     // room for the next queue
+	removals []*removalOp
+	served   []queued // room for the next queue
 
 	high      atomic.Int64         // the high watermark, as known here
 	standing  atomic.Pointer[role] // what others may ask about without owning the replica
@@ -292,6 +293,9 @@ func (r *Replica) giveWay() {
 // comes by if time may change something. It follows each op.
 func (r *Replica) settle() {
 	r.answerProducers()
+	if len(r.removals) > 0 {
+		r.answerRemovals()
+	}
 	r.wakeParked()
 	if r.leader != nil && !r.due.Load() && r.leader.NeedsTick() {
 		r.comeDue()

@@ -317,9 +317,9 @@ func (s *serving) refresh(p *served) bool {
 		p.answer.Code = partition.NotLeader
 		return true
 	}
-	high, end := p.r.highWatermark(), p.r.log.End()
-	moved := high > p.answer.HighWatermark
-	p.answer.HighWatermark, p.answer.End, p.answer.Start = high, end, p.r.log.Start()
+	high, end, start := p.r.highWatermark(), p.r.log.End(), p.r.log.Start()
+	moved := high > p.answer.HighWatermark || start > p.answer.Start
+	p.answer.HighWatermark, p.answer.End, p.answer.Start = high, end, start
 	return moved && s.follower != partition.NoBroker
 }
 
@@ -331,7 +331,7 @@ func (s *serving) park() {
 		}
 		s.unparkOne(p)
 		p.entry = parked{bell: &s.bell, role: p.role, Parked: replica.Parked{
-			Follower: s.follower, Number: s.number, High: p.answer.HighWatermark, End: p.answer.End,
+			Follower: s.follower, Number: s.number, High: p.answer.HighWatermark, End: p.answer.End, Start: p.answer.Start,
 		}}
 		p.parked = &p.entry
 		if s.follower == partition.NoBroker {

@@ -21,7 +21,7 @@ func (o *observer) asks(id partition.ID, answer func(any)) func(any) {
 	o.asked[id] = append(o.asked[id], one)
 	return func(v any) {
 		if r, ok := v.(partition.ChangeResponse); ok && r.Code != partition.NotController && r.Code != partition.NotAttempted {
-			o.asked[id] = without(o.asked[id], one)
+			o.asked[id] = slices.DeleteFunc(o.asked[id], func(a *ask) bool { return a == one })
 		}
 		answer(v)
 	}

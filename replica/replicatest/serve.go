@@ -234,7 +234,7 @@ func (s *serving) refresh(p *served) bool {
 		p.answer.Code = partition.NotLeader
 		return true
 	}
-	moved := p.c.high > p.answer.HighWatermark
+	moved := p.c.high > p.answer.HighWatermark || p.c.log.Start() > p.answer.Start
 	p.answer.HighWatermark, p.answer.End, p.answer.Start = p.c.high, p.c.log.End(), p.c.log.Start()
 	return moved && s.follower != partition.NoBroker
 }
@@ -247,7 +247,7 @@ func (s *serving) park() {
 			continue
 		}
 		e := &parked{s: s, c: p.c, epoch: p.epoch, Parked: replica.Parked{
-			Follower: s.follower, Number: s.number, High: p.answer.HighWatermark, End: p.answer.End,
+			Follower: s.follower, Number: s.number, High: p.answer.HighWatermark, End: p.answer.End, Start: p.answer.Start,
 		}}
 		if s.follower == partition.NoBroker {
 			e.High = max(e.High, p.from)
