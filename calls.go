@@ -60,7 +60,7 @@ func (c *cluster) Produce(ctx context.Context, req partition.ProduceRequest, bat
 		return partition.ProduceResponse{}, fmt.Errorf("no leader: %w: %w", produce.ErrNotSent, err)
 	}
 	req.Epoch = st.Epoch
-	var m struct { // a batch of one record should not cost more for its message than for itself
+	var m struct { // in one piece: a batch of one record should not cost more than that
 		head [64]byte
 		data [1][]byte
 	}

@@ -151,9 +151,8 @@ func (p *Partition) OffsetAt(ctx context.Context, t time.Time) (Offset, error) {
 // DeleteBefore removes the records below an offset for good, on all replicas, and
 // returns where the partition starts then: the records of one batch leave together,
 // so that some below the offset may stay. -1 removes all that are committed. An
-// offset above the high watermark is an error that matches [ErrOutOfRange]. It waits
-// for a leader and, as a write does, for the replicas in sync, of which MinISR must be
-// there; it may be called again if it fails.
+// offset above the high watermark is an error that matches [ErrOutOfRange]. It waits for
+// a leader and for MinISR replicas in sync, and may be called again if it fails.
 func (p *Partition) DeleteBefore(ctx context.Context, before Offset) (start Offset, err error) {
 	err = p.askLeader(ctx, func(id partition.ID, leader BrokerID) (partition.Code, error) {
 		resp, err := p.t.c.deleteBefore(ctx, leader, partition.DeleteBeforeRequest{ID: id, Before: before})
