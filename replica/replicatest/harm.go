@@ -85,7 +85,7 @@ func (w *World) flip(b *broker, f Fault) {
 		return
 	}
 	segment := rng.Intn(3) > 0
-	names = slices.DeleteFunc(names, func(n string) bool { return segment != strings.HasSuffix(n, ".log") })
+	names = slices.DeleteFunc(names, func(n string) bool { return segment != isSegment(n) })
 	if len(names) == 0 {
 		return
 	}
@@ -97,6 +97,12 @@ func (w *World) flip(b *broker, f Fault) {
 		w.tell("a bit of %s of broker %d is another", filepath.Join(m.dir, file), b.id)
 		m.flipped, m.spoilt = m.flipped || segment, m.spoilt || !segment
 	}
+}
+
+// isSegment reports whether a file of a log holds records, or will: what a compaction has
+// left takes the place of segments when the log is opened, at the latest.
+func isSegment(name string) bool {
+	return strings.HasSuffix(name, ".log") || strings.HasSuffix(name, ".swap")
 }
 
 // mislayOne takes the directory of a copy away, and the process that had it open.
