@@ -305,6 +305,13 @@ func (c *copyOf) counted(a *replica.Assignment, compacts bool) error {
 	return c.relabel(l)
 }
 
+// anew notes that this copy is about to be made anew.
+func (c *copyOf) anew() error {
+	l := c.label()
+	l.Behind, l.Since = true, max(l.Since, c.state.Epoch)
+	return c.relabel(l)
+}
+
 func (c *copyOf) label() node.Label {
 	return node.Label{ID: c.id, Topic: c.topic, Behind: c.behind, Since: c.since}
 }

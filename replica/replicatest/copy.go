@@ -170,8 +170,18 @@ func (c *copyOf) step(in replica.Input) replica.Output {
 		return out
 	}
 	c.p.w.watch.touch(c)
+	c.learns(in, out)
 	c.carry(out)
 	return out
+}
+
+// learns notes in which epoch the copy has learned its high watermark: that of a follower
+// is of another's before also when it has been lowered with a cut.
+func (c *copyOf) learns(in replica.Input, out replica.Output) {
+	a, answered := in.(replica.Answered)
+	if out.Moved && (c.leader != nil || answered && a.Answer.Code == partition.OK && !a.Answer.Diverging) {
+		c.heard = c.state.Epoch
+	}
 }
 
 // carry carries out a machine's orders: disk, high watermark, messages. Waiting callers
@@ -181,7 +191,7 @@ func (c *copyOf) carry(out replica.Output) {
 		return
 	}
 	if out.Moved {
-		c.high, c.heard = out.HighWatermark, c.state.Epoch
+		c.high = out.HighWatermark
 		if c.follower != nil {
 			c.high = c.follower.HighWatermark()
 		}
@@ -272,13 +282,6 @@ func (c *copyOf) carryDisk(out replica.Output) bool {
 		c.flushInTurn()
 	}
 	return !c.p.dead
-}
-
-// anew notes that this copy is about to be made anew.
-func (c *copyOf) anew() error {
-	l := c.label()
-	l.Behind, l.Since = true, max(l.Since, c.state.Epoch)
-	return c.relabel(l)
 }
 
 // settle answers the callers who have what they wait for. It follows each op.

@@ -236,7 +236,7 @@ func (o *observer) returns(b *broker, old *mirror, batch log.Batch) {
 func (o *observer) epochsFit(b *broker, m *mirror, l *log.Log) {
 	for i := range m.marks {
 		k := &m.marks[i]
-		if e, ok := l.EpochAt(k.first); !ok || e != k.epoch {
+		if e, ok := l.EpochAt(max(k.first, m.start)); !ok || e != k.epoch {
 			o.w.fail("I6", "broker %d: offset %d of %s is of epoch %d, and its history says %d", b.id, k.first, m.part.name, k.epoch, e)
 			return
 		}

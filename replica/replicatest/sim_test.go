@@ -77,6 +77,8 @@ var onceFailed = []struct {
 	{86000020, 5000, "records that were deleted, and came back with the next leader"},
 	{86000100, 5000, "the same"},
 	{86000861, 5000, "the same"},
+	{92003978, 5000, "a high watermark of before an unclean election, lowered with the first of two cuts"},
+	{92003979, 5000, "a log that starts within what a compaction had left, and the power that took its tail"},
 	{91005015, 5000, "a bit of what a compaction had left, before it took the place of the segments"},
 }
 
