@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -204,6 +205,43 @@ func TestNoLeaderBringsBackWhatIsDeleted(t *testing.T) {
 		}
 		require.NoError(t, err)
 		require.Equal(t, samsa.Offset(60), info.Start)
+	})
+}
+
+// All that is committed is what was when it was asked for, however often the call asks.
+func TestDeletingAllTakesNothingThatComesMeanwhile(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ctx := t.Context()
+		c := samsatest.Start(t, 3)
+		require.NoError(t, c.Client().CreateTopic(ctx, samsa.TopicConfig{Name: "t"}))
+		producer, err := c.Client().NewProducer(samsa.ProducerConfig{})
+		require.NoError(t, err)
+		send(ctx, t, producer, "t", 0, 100)
+		require.NoError(t, c.WaitISR(ctx, "t", 3))
+		leader, err := c.Leader(ctx, "t", 0)
+		require.NoError(t, err)
+		for _, other := range c.Brokers() {
+			if other != leader {
+				c.Delay(other, leader, 700*time.Millisecond)
+				c.Delay(leader, other, 700*time.Millisecond)
+			}
+		}
+		client := c.Broker(leader).Client()
+		near, err := client.NewProducer(samsa.ProducerConfig{})
+		require.NoError(t, err)
+		var sent sync.WaitGroup
+		sent.Add(1)
+		near.SendAsync(ctx, samsa.Record{Topic: "t", Value: []byte("new")}, func(_ samsa.Record, err error) {
+			require.NoError(t, err)
+			sent.Done()
+		})
+		time.Sleep(900 * time.Millisecond)
+		// It is committed before the followers hear of the first attempt, which is over
+		// before they have done as it says.
+		start, err := client.Topic("t").Partition(0).DeleteBefore(ctx, -1)
+		require.NoError(t, err)
+		require.Equal(t, samsa.Offset(100), start)
+		sent.Wait()
 	})
 }
 

@@ -138,9 +138,8 @@ func (p *Partition) Info(ctx context.Context) (PartitionInfo, error) {
 // OffsetAt returns the first committed record at time t or later; if there is none,
 // the high watermark, which the next record to be committed gets. Records need not be
 // in the order of their times: later ones may be earlier. It waits for a leader.
-func (p *Partition) OffsetAt(ctx context.Context, t time.Time) (Offset, error) {
-	var off Offset
-	err := p.askLeader(ctx, func(id partition.ID, leader BrokerID) (partition.Code, error) {
+func (p *Partition) OffsetAt(ctx context.Context, t time.Time) (off Offset, err error) {
+	err = p.askLeader(ctx, func(id partition.ID, leader BrokerID) (partition.Code, error) {
 		resp, err := p.t.c.FindTime(ctx, leader, partition.FindTimeRequest{ID: id, Time: t.UnixMilli()})
 		off = resp.Offset
 		return resp.Code, err
@@ -156,7 +155,9 @@ func (p *Partition) OffsetAt(ctx context.Context, t time.Time) (Offset, error) {
 func (p *Partition) DeleteBefore(ctx context.Context, before Offset) (start Offset, err error) {
 	err = p.askLeader(ctx, func(id partition.ID, leader BrokerID) (partition.Code, error) {
 		resp, err := p.t.c.deleteBefore(ctx, leader, partition.DeleteBeforeRequest{ID: id, Before: before})
-		start = resp.Start
+		if start = resp.Start; before == -1 && start > 0 {
+			before = start // asked again, it is not to take what has come since
+		}
 		return resp.Code, err
 	})
 	return start, err
@@ -170,11 +171,10 @@ func (p *Partition) askLeader(ctx context.Context, attempt func(partition.ID, Br
 			return false
 		}
 		code, err := attempt(id, st.Leader)
-		refusal = nil
 		if err == nil && code != partition.OK && !code.Retriable() {
 			refusal = wrapped(p.what(), code)
 		}
-		return err == nil && (code == partition.OK || refusal != nil)
+		return err == nil && !code.Retriable()
 	})
 	return errors.Join(err, refusal)
 }
