@@ -238,6 +238,7 @@ func TestDeletingAllTakesNothingThatComesMeanwhile(t *testing.T) {
 		time.Sleep(900 * time.Millisecond)
 		// It is committed before the followers hear of the first attempt, which is over
 		// before they have done as it says.
+		time.AfterFunc(1100*time.Millisecond, c.Heal)
 		start, err := client.Topic("t").Partition(0).DeleteBefore(ctx, -1)
 		require.NoError(t, err)
 		require.Equal(t, samsa.Offset(100), start)
