@@ -35,6 +35,15 @@ func (o *opening) scan() error {
 	} else if t.pos == 0 {
 		return &CorruptError{File: filepath.Base(segmentPath("", mark.from)), Offset: mark.from, Reason: "missing"}
 	}
+	if t.pos > 0 && l.slots.old {
+		there, err := o.leadsTo(o.segments[first], mark)
+		if err != nil {
+			return err
+		}
+		if !there {
+			t.pos, t.next, t.digest = 0, o.segments[first].base, newDigest()
+		}
+	}
 	o.bytes = t.pos > 0 || first > 0
 	from := t
 	if err := o.follow(&t); err != nil {
@@ -58,6 +67,30 @@ func (o *opening) scan() error {
 		return err
 	}
 	return o.complete(from, t, mark)
+}
+
+// leadsTo reports whether the recovery point of a slot is where it says in its segment:
+// the batches below are those that were there when it was written.
+func (o *opening) leadsTo(s *segment, mark slot) (there bool, err error) {
+	f, err := o.log.fsys.Open(s.path)
+	if err != nil {
+		return false, err
+	}
+	defer func() { err = errors.Join(err, f.Close()) }()
+	size, err := f.Size()
+	if err != nil {
+		return false, err
+	}
+	at := int64(mark.at)
+	w := newWalk(f, min(size, at), s.base, o.epochs)
+	for w.pos < at {
+		if _, err := w.step(); damaged(err) {
+			return false, nil
+		} else if err != nil {
+			return false, err
+		}
+	}
+	return w.next == mark.from && w.digest == mark.digest, nil
 }
 
 // checkFirst finds out whether segments are missing at the front: records are only

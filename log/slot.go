@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"path/filepath"
+	"slices"
 	"time"
 )
 
@@ -48,6 +49,9 @@ import (
 // Reading. The valid slot with the higher sequence counts; the other may be
 // torn. No valid slot beside a segment with bytes is damage: the file is
 // written, and synced, before the first segment. So is a log that ends below end.
+// Beside a slot that is neither valid nor zeros, one may be the older of two that
+// were synced, and a compaction have written the segment of its recovery point anew
+// since: then at counts only if the batches below it are those that were there.
 //
 // Writing. After each flush, in place, the slot that was not the last one to be
 // synced, so that one slot is whole whatever a crash tears; synced within a
@@ -151,6 +155,18 @@ func parseSlots(b []byte) (slot, error) {
 	return best, nil
 }
 
+// hasBadSlot reports whether one of the two has been damaged, or torn.
+func hasBadSlot(b []byte) bool {
+	for i := range 2 {
+		s := b[min(i*slotStride, len(b)):min(i*slotStride+slotSize, len(b))]
+		written := slices.ContainsFunc(s, func(c byte) bool { return c != 0 })
+		if _, err := parseSlot(s); err != nil && written {
+			return true
+		}
+	}
+	return false
+}
+
 // startSlot is the slot of a log that begins at an offset, and has no batch.
 func startSlot(at Offset) slot { return slot{end: at, from: at, digest: newDigest()} }
 
@@ -165,6 +181,7 @@ type slots struct {
 	// unsure is set while synced is only what was read: a process that died may
 	// have left it unsynced.
 	unsure bool
+	old    bool           // what was read may be older than the segments are
 	buf    [slotSize]byte // of what is written
 }
 
@@ -203,7 +220,7 @@ func openSlots(fsys FS, dir string, now time.Time) (*slots, error) {
 	if err != nil {
 		return nil, errors.Join(err, f.Close())
 	}
-	return &slots{file: f, last: s, synced: s.sequence, syncedAt: now, unsure: true}, nil
+	return &slots{file: f, last: s, synced: s.sequence, syncedAt: now, unsure: true, old: hasBadSlot(b[:n])}, nil
 }
 
 // write puts s where the slot that was synced last is not.
