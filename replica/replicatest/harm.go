@@ -58,7 +58,7 @@ func (w *World) spare(b *broker, id partition.ID, p *part) bool {
 // where others have all that counts, so that what is lost can be had from them again.
 func (w *World) mayHarm(b *broker) bool {
 	for _, o := range w.brokers {
-		if (o.harmed() || o.rotten) && o != b {
+		if (o.harmed() || o.lacks() || o.rotten) && o != b {
 			return false
 		}
 	}
@@ -68,6 +68,17 @@ func (w *World) mayHarm(b *broker) bool {
 		}
 	}
 	return w.spareable(b) && (!b.voter || w.votersSuffice()) && len(w.watch.ids) > 0
+}
+
+// lacks reports whether a copy of a broker has lost some of what it had, and nobody has
+// been told so yet: until then it may count.
+func (b *broker) lacks() bool {
+	for _, m := range b.mirrors {
+		if m.lost {
+			return true
+		}
+	}
+	return false
 }
 
 // flip changes a bit of a segment, mostly, or of what stands beside them.
@@ -126,7 +137,7 @@ func (w *World) mayMislay(b *broker, id partition.ID) bool {
 		return false // MinISR below 2: it may soon be the only one that counts
 	}
 	for _, o := range w.brokers {
-		if other := o.mirrors[id]; o != b && (o.rotten || other != nil && other.harmed()) {
+		if other := o.mirrors[id]; o != b && (o.rotten || other != nil && (other.harmed() || other.lost)) {
 			return false
 		}
 	}
