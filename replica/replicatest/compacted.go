@@ -186,8 +186,8 @@ func (m *mirror) add(b log.Batch) {
 		list, err = p.givenUp(b), nil
 	}
 	switch front := len(m.marks) == 0 && b.First() < m.start && m.start < b.Next(); {
-	case err != nil && m.lineage != p.lineage:
-		m.marks = append(m.marks, p.remains(b)) // what it was is given up, and so will it be
+	case err != nil && (m.lineage != p.lineage || p.gone):
+		m.marks = append(m.marks, p.remains(b)) // what it was is given up, or deleted, and so will it be
 	case err != nil:
 		p.w.fail("I33", "broker %d: %s has [%d, %d): %v", m.b.id, p.name, b.First(), b.Next(), err)
 	case b.First() != m.end() && !front:

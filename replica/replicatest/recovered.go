@@ -43,7 +43,8 @@ func (o *observer) opened(b *broker, id partition.ID, dir string, l *log.Log, da
 		m.lost = true
 		b.retire(id, &old) // it has held it, whatever was said of that is true
 	}
-	m.marks, m.matched, m.start, m.damaged, m.spoilt = nil, 0, l.Start(), false, false
+	m.marks, m.matched, m.start, m.damaged = nil, 0, l.Start(), false
+	m.spoilt = old.spoilt && l.End() < old.end() // the power may bring back what was not synced, and tells of more
 	if at, err := o.readBack(m, &old, l, l.Start()); err != nil {
 		if !old.flipped {
 			o.w.fail("I32", "broker %d: %s cannot be read at %d after recovery: %v", b.id, m.part.name, at, err)
