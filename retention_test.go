@@ -168,29 +168,30 @@ func TestRecordsAreFoundByTimeAndRemovedByOffset(t *testing.T) {
 	})
 }
 
+// hundred starts three brokers with a topic of a hundred records, and returns who leads it.
+func hundred(ctx context.Context, t *testing.T) (*samsatest.Cluster, samsa.BrokerID) {
+	c := samsatest.Start(t, 3)
+	require.NoError(t, c.Client().CreateTopic(ctx, samsa.TopicConfig{Name: "t"}))
+	producer, err := c.Client().NewProducer(samsa.ProducerConfig{})
+	require.NoError(t, err)
+	send(ctx, t, producer, "t", 0, 100)
+	require.NoError(t, c.WaitISR(ctx, "t", 3))
+	leader, err := c.Leader(ctx, "t", 0)
+	require.NoError(t, err)
+	return c, leader
+}
+
 // Records are deleted when no replica has them that may lead next: until the followers have
 // heard of it the call has not succeeded.
 func TestNoLeaderBringsBackWhatIsDeleted(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		ctx := t.Context()
-		c := samsatest.Start(t, 3)
-		require.NoError(t, c.Client().CreateTopic(ctx, samsa.TopicConfig{Name: "t"}))
-		producer, err := c.Client().NewProducer(samsa.ProducerConfig{})
-		require.NoError(t, err)
-		send(ctx, t, producer, "t", 0, 100)
-		require.NoError(t, c.WaitISR(ctx, "t", 3))
-		leader, err := c.Leader(ctx, "t", 0)
-		require.NoError(t, err)
-		for _, other := range c.Brokers() {
-			if other != leader {
-				c.Cut(other, leader)
-				c.Cut(leader, other)
-			}
-		}
+		c, leader := hundred(ctx, t)
+		c.Isolate(leader)
 		p := c.Broker(leader).Client().Topic("t").Partition(0)
 		soon, cancel := context.WithTimeout(ctx, 500*time.Millisecond)
 		defer cancel()
-		_, err = p.DeleteBefore(soon, 60)
+		_, err := p.DeleteBefore(soon, 60)
 		require.ErrorIs(t, err, context.DeadlineExceeded)
 
 		c.Heal()
@@ -212,14 +213,7 @@ func TestNoLeaderBringsBackWhatIsDeleted(t *testing.T) {
 func TestDeletingAllTakesNothingThatComesMeanwhile(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		ctx := t.Context()
-		c := samsatest.Start(t, 3)
-		require.NoError(t, c.Client().CreateTopic(ctx, samsa.TopicConfig{Name: "t"}))
-		producer, err := c.Client().NewProducer(samsa.ProducerConfig{})
-		require.NoError(t, err)
-		send(ctx, t, producer, "t", 0, 100)
-		require.NoError(t, c.WaitISR(ctx, "t", 3))
-		leader, err := c.Leader(ctx, "t", 0)
-		require.NoError(t, err)
+		c, leader := hundred(ctx, t)
 		for _, other := range c.Brokers() {
 			if other != leader {
 				c.Delay(other, leader, 700*time.Millisecond)

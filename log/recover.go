@@ -263,6 +263,11 @@ func (o *opening) cut(t tip) error {
 func (o *opening) complete(from, t tip, mark slot) error {
 	l := o.log
 	l.unsure = true
+	if l.slots.old { // the other slot is no second chance: this one is made durable now
+		if err := l.slots.sync(l.cfg.Now()); err != nil {
+			return err
+		}
+	}
 	if t.next > mark.end || t.next == o.segments[0].base || o.touched || o.recovery.Lost {
 		l.unsure = false
 		l.cfg.Flushes.enter()

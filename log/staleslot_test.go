@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/binary"
 	"fmt"
+	"math/rand"
 	"testing"
 	"time"
 
@@ -56,4 +57,30 @@ func TestASlotOfBeforeACompactionCutsNothing(t *testing.T) {
 			require.NoError(t, l.Close())
 		})
 	}
+}
+
+// Where the slot that was synced is damaged, the one that counts is made durable before the
+// log is used: the power that takes it later would leave none.
+func TestTheOnlySoundSlotIsMadeDurable(t *testing.T) {
+	d := logtest.NewDisk(log.NewMemFS())
+	cfg := log.Config{Now: func() time.Time { return time.Unix(0, 0) }} // too early for a second sync
+	l := open(t, d, "d", cfg)
+	for i := range 3 {
+		_, err := l.Append(0, keyedBatch("key", []byte(fmt.Sprint(i))))
+		require.NoError(t, err)
+		_, err = l.Flush()
+		require.NoError(t, err)
+	}
+	d.Fail(logtest.ErrCrashed)
+	d.Revive()
+	require.NoError(t, d.FlipBit("d/flushed", 512+40, 3)) // the first one, in slot 1
+	l, _, err := log.Open(d, "d", cfg)                    // which nobody closes
+	require.NoError(t, err)
+	end := l.End()
+	require.NoError(t, d.PowerFailKeeping(0, rand.New(rand.NewSource(1))))
+	d.Revive()
+	l, r, err := log.Open(d, "d", cfg)
+	require.NoError(t, err)
+	require.False(t, r.Lost)
+	require.Equal(t, end, l.End())
 }

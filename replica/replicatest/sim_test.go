@@ -82,6 +82,7 @@ var onceFailed = []struct {
 	{91005015, 5000, "a bit of what a compaction had left, before it took the place of the segments"},
 	{92502254, 5000, "a bit of the newest slot, until the power brought back what it had been"},
 	{92507554, 5000, "a copy of a deleted topic, compacted by who had not heard"},
+	{3459700842, 5000, "a bit of the synced slot, and then the power took the other"},
 	{95002809, 5000, "a bit of a copy, while another's lacked records and had not said so"},
 	{95010019, 5000, "a bit of the newest slot, where the other was of before a compaction"},
 }
