@@ -1,8 +1,8 @@
 // Package replica keeps the copies of one partition alike: the pure machines of
 // its leader and of its followers.
 //
-// A [Leader] and a [Follower] decide, and [Lanes] when a broker fetches what from a
-// leader; a shell (replica/node) reads clocks, disks and links for them, hands them one
+// A [Leader] and a [Follower] decide, [Lanes] when a broker fetches what from a leader,
+// and [Serving] what a leader answers with; a shell (replica/node) reads clocks, disks and links for them, hands them one
 // [Input] at a time and carries out the [Output], in the order in which its fields
 // stand. They do no I/O, read no clock, start no goroutine and draw no random numbers,
 // so one sequence of inputs and times always gives one sequence of outputs.

@@ -37,14 +37,14 @@ func (n *Node) fetchCold(ctx context.Context, req *replica.FetchRequest, resp *r
 	}
 	n.catchUp(ctx, req.Partitions)
 	now := time.Now()
-	s := &serving{n: n, follower: req.From, number: req.Number(), budget: int(req.MaxBytes)}
+	s := &serving{n: n, Serving: replica.Serving{Follower: req.From, Number: req.Number(), Budget: int(req.MaxBytes)}}
 	for i := range req.Partitions {
 		p := &req.Partitions[i]
 		at := served{r: n.replica(p.ID)}
-		if s.fetched(now, &at, req, p); at.settled() || !at.read {
+		if s.fetched(now, &at, req, p); at.Settled() || !at.Read {
 			s.parts = append(s.parts, at)
 		} else {
-			k.keep(s.number, at.r, at.role, *p)
+			k.keep(s.Number, at.r, at.role, *p)
 		}
 	}
 	limit := time.Duration(req.MaxWaitMs) * time.Millisecond
@@ -57,10 +57,10 @@ func (n *Node) fetchCold(ctx context.Context, req *replica.FetchRequest, resp *r
 		return nil
 	}
 	s.parts = append(s.parts, k.take()...)
-	data, _, _ := s.gather(true)
+	s.gather(true)
 	k.answer(time.Now())
 	s.tell(resp)
-	return data
+	return s.data
 }
 
 // keep parks a fetch of one partition until there is news of it, which there may be
@@ -151,10 +151,7 @@ func (k *coldSet) take() []served {
 	for i, p := range ripe {
 		c := p.cold
 		c.r.unpark(p)
-		list[i] = served{
-			r: c.r, role: p.role, from: c.part.Fetch, max: int(c.part.MaxBytes), removed: c.part.Removed, read: true,
-			answer: replica.FetchAnswer{ID: c.part.ID, HighWatermark: p.High, Start: p.Start, End: p.End}, parked: p,
-		}
+		list[i] = served{r: c.r, role: p.role, Served: replica.ServeCold(&c.part, &p.Parked)}
 	}
 	return list
 }

@@ -12,15 +12,15 @@ import (
 // HandleRead answers a reader of committed records. It returns soon after ctx has
 // ended.
 func (n *Node) HandleRead(ctx context.Context, req partition.ReadRequest) (partition.ReadResponse, [][]byte) {
-	s := n.serve(partition.NoBroker, len(req.Partitions), int(req.MaxBytes))
+	s := n.serve(replica.Serving{Budget: int(req.MaxBytes), Least: int(req.MinBytes)}, len(req.Partitions))
 	defer n.release(s)
-	for i, p := range req.Partitions {
-		s.parts[i] = n.admit(ctx, p)
+	for i := range req.Partitions {
+		s.parts[i] = n.admit(ctx, &req.Partitions[i])
 	}
-	data := s.wait(ctx, time.Duration(req.MaxWaitMs)*time.Millisecond, int(req.MinBytes))
+	data := s.wait(ctx, time.Duration(req.MaxWaitMs)*time.Millisecond)
 	resp := partition.ReadResponse{Partitions: make([]partition.ReadAnswer, len(s.parts))}
 	for i := range s.parts {
-		a := s.parts[i].answer
+		a := s.parts[i].Answer
 		epoch, leader := n.leaderOf(req.Partitions[i].ID)
 		resp.Partitions[i] = partition.ReadAnswer{
 			Code: a.Code, HighWatermark: a.HighWatermark, Start: a.Start, Epoch: epoch, Leader: leader,
@@ -30,19 +30,12 @@ func (n *Node) HandleRead(ctx context.Context, req partition.ReadRequest) (parti
 }
 
 // admit decides whether this broker may serve a reader at that offset.
-func (n *Node) admit(ctx context.Context, p partition.ReadPartition) served {
-	s := served{from: p.From, max: int(p.MaxBytes), answer: replica.FetchAnswer{ID: p.ID}}
+func (n *Node) admit(ctx context.Context, p *partition.ReadPartition) served {
 	r, role, code := n.leading(ctx, p.ID, p.Epoch)
 	if code != partition.OK {
-		s.answer.Code = code
-		return s
+		return served{Served: replica.RefuseRead(p, code)}
 	}
-	high := r.highWatermark()
-	s.r, s.role = r, role
-	s.answer.HighWatermark, s.answer.Start, s.answer.End = high, r.log.Start(), r.log.End()
-	s.answer.Code = replica.Readable(p.From, s.answer.Start, high, s.answer.End, role.begin)
-	s.read = s.answer.Code == partition.OK
-	return s
+	return served{Served: replica.ServeRead(p, r.view(role), role.begin), r: r, role: role}
 }
 
 // HandleInfo answers with the offsets of a partition that this broker leads, and with

@@ -5,7 +5,6 @@ import (
 	"slices"
 	"time"
 
-	"github.com/samsalog/samsa/log"
 	"github.com/samsalog/samsa/partition"
 	"github.com/samsalog/samsa/replica"
 	"github.com/samsalog/samsa/transport/wire"
@@ -44,9 +43,10 @@ func (n *Node) fetch(ctx context.Context, req *replica.FetchRequest, resp *repli
 	if req.Cold {
 		return n.fetchCold(ctx, req, resp)
 	}
-	s := n.serve(req.From, len(req.Partitions), int(req.MaxBytes))
+	s := n.serve(replica.Serving{
+		Follower: req.From, Number: req.Number(), Budget: int(req.MaxBytes), Least: int(req.MinBytes),
+	}, len(req.Partitions))
 	defer n.release(s)
-	s.number = req.Number()
 	ackOnly := true
 	if !n.find(req.Partitions, s.parts) {
 		n.catchUp(ctx, req.Partitions)
@@ -59,7 +59,7 @@ func (n *Node) fetch(ctx context.Context, req *replica.FetchRequest, resp *repli
 	}
 	var data [][]byte
 	if !ackOnly {
-		data = s.wait(ctx, time.Duration(req.MaxWaitMs)*time.Millisecond, int(req.MinBytes))
+		data = s.wait(ctx, time.Duration(req.MaxWaitMs)*time.Millisecond)
 	}
 	s.tell(resp)
 	return data
@@ -117,7 +117,7 @@ func (n *Node) catchUp(ctx context.Context, parts []replica.FetchPartition) {
 // of the replica that has its place.
 func (s *serving) fetched(now time.Time, at *served, req *replica.FetchRequest, p *replica.FetchPartition) {
 	r := at.r
-	*at = served{from: p.Fetch, max: int(p.MaxBytes), answer: replica.FetchAnswer{ID: p.ID, Code: partition.UnknownPartition}}
+	*at = served{Served: replica.ServeFetch(p, partition.UnknownPartition)}
 	if r == nil {
 		return
 	}
@@ -125,12 +125,9 @@ func (s *serving) fetched(now time.Time, at *served, req *replica.FetchRequest, 
 	if o.done == nil {
 		o.done = make(chan struct{}, 1)
 	}
-	o.from, o.number, o.part = req.From, s.number, *p
+	o.from, o.number, o.part, o.served = req.From, s.Number, *p, &at.Served
 	r.await(now, o, o.done)
 	at.r, at.role = r, o.role
-	at.answer, at.removed = o.answer, p.Removed
-	at.read = o.read && p.MaxBytes > 0
-	at.stale, at.news = o.stale, o.news
 }
 
 // A fetchedOp has a leader judge a fetch. It may be used again once done.
@@ -138,22 +135,19 @@ type fetchedOp struct {
 	from   partition.BrokerID
 	number replica.FetchNumber
 	part   replica.FetchPartition
-	answer replica.FetchAnswer
-	read   bool
-	stale  bool
-	news   bool
+	served *replica.Served
 	role   *role // at the verdict
 	done   chan struct{}
 }
 
 func (o *fetchedOp) perform(r *Replica, now time.Time) {
-	o.read, o.stale, o.news = false, false, false
-	o.answer, o.role = replica.FetchAnswer{ID: r.id, Code: partition.NotLeader}, r.standing.Load()
+	o.role = r.standing.Load()
+	o.served.Answer.Code = partition.NotLeader
 	if r.lost.Load() || r.state == nil {
 		return
 	}
 	if r.leader == nil {
-		o.answer = replica.NotLeading(r.state.Epoch, o.part)
+		o.served.Answer = replica.NotLeading(r.state.Epoch, o.part)
 		return
 	}
 	e, end, known := r.log.EndOf(o.part.LastEpoch)
@@ -165,8 +159,7 @@ func (o *fetchedOp) perform(r *Replica, now time.Time) {
 	if v == nil {
 		return
 	}
-	o.answer = v.Answer(r.id)
-	o.read, o.stale, o.news = v.Read, v.Stale, v.News
+	o.served.Judge(v)
 	if o.part.MaxBytes != 0 && (v.Read || v.Diverging) {
 		r.unparkOlder(o.from, o.number)
 	}
@@ -174,44 +167,36 @@ func (o *fetchedOp) perform(r *Replica, now time.Time) {
 
 // A served is one partition of a request that is being answered.
 type served struct {
-	r       *Replica
-	role    *role // that it was admitted in
-	from    log.Offset
-	max     int
-	removed log.Offset // below which tombstones may be missing from a follower's log
-	read    bool       // there may be records for the asker, now or later
-	stale   bool
-	news    bool // a follower does not know the high watermark yet
-	answer  replica.FetchAnswer
-	parked  *parked
-	entry   parked // for parked to point at
+	replica.Served
+	r      *Replica // nil: there is none
+	role   *role    // that it was admitted in
+	parked *parked
+	entry  parked // for parked to point at
 }
 
-// settled reports whether the partition has an answer that must not wait.
-func (s *served) settled() bool {
-	return s.answer.Code != partition.OK || s.answer.Diverging || s.stale
+// view is what the replica says of itself, in the role in which it was asked.
+func (r *Replica) view(in *role) replica.View {
+	return replica.View{Leads: r.standing.Load() == in, Start: r.log.Start(), High: r.highWatermark(), End: r.log.End()}
 }
 
 // A serving is one request of a follower or a reader under way.
 type serving struct {
-	n        *Node
-	follower partition.BrokerID  // NoBroker: a reader, who sees what is committed
-	number   replica.FetchNumber // a follower's
-	parts    []served
-	budget   int
-	data     [][]byte // what was gathered, by partition
-	fetch    fetchedOp
-	bell     bell
+	replica.Serving
+	n     *Node
+	parts []served
+	data  [][]byte // what was gathered, by partition; the asker keeps it
+	fetch fetchedOp
+	bell  bell
 }
 
 // serve returns a serving to be given back by release, without its parts: of the node's
 // own, for the reason that produceOp tells.
-func (n *Node) serve(follower partition.BrokerID, parts, budget int) *serving {
+func (n *Node) serve(request replica.Serving, parts int) *serving {
 	s, _ := n.servings.Get().(*serving)
 	if s == nil {
 		s = &serving{n: n}
 	}
-	s.follower, s.budget = follower, budget
+	s.Serving = request
 	s.parts = slices.Grow(s.parts[:0], parts)[:parts]
 	return s
 }
@@ -222,18 +207,16 @@ func (n *Node) release(s *serving) {
 	n.servings.Put(s)
 }
 
-// wait gathers what there is, parks while that is nothing, and gathers again.
-func (s *serving) wait(ctx context.Context, limit time.Duration, least int) [][]byte {
-	least = min(max(least, 1), max(s.budget, 1))
-	data, bytes, told := s.gather(false)
-	if told || bytes >= least || limit <= 0 {
-		return data
+// wait gathers what there is, parks while that is not enough, and gathers again.
+func (s *serving) wait(ctx context.Context, limit time.Duration) [][]byte {
+	if s.gather(false) || limit <= 0 {
+		return s.data
 	}
 	s.bell.hang(limit)
 	defer s.bell.take()
 	defer s.unpark()
 	for i := range s.parts {
-		if s.parts[i].news {
+		if s.parts[i].News {
 			s.bell.soon()
 		}
 	}
@@ -242,103 +225,69 @@ func (s *serving) wait(ctx context.Context, limit time.Duration, least int) [][]
 		select {
 		case <-s.bell.wake:
 		case <-s.bell.limit.C:
-			data, _, _ = s.gather(true)
-			return data
+			s.gather(true)
+			return s.data
 		case <-ctx.Done():
-			return data
+			return s.data
 		}
-		if data, bytes, told = s.gather(true); told || bytes >= least {
-			return data
+		if s.gather(true) {
+			return s.data
 		}
 	}
 }
 
-// gather reads what the asker may have. told reports that there is something to
-// say beside records: an error, a divergence, a high watermark that has moved.
-// again says that the verdicts are those of an earlier moment: they hold while
-// the same leader epoch lasts, since a leader never cuts its log.
-func (s *serving) gather(again bool) (data [][]byte, bytes int, told bool) {
+// gather reads what the asker may have, and reports whether that is to be told now.
+// again says that the partitions were looked at some time ago.
+func (s *serving) gather(again bool) bool {
 	if s.data == nil {
-		s.data = make([][]byte, len(s.parts)) // the asker keeps it
+		s.data = make([][]byte, len(s.parts))
 	}
-	data = s.data
+	s.Begin()
 	for i := range s.parts {
-		data[i] = nil
 		p := &s.parts[i]
-		if again && p.r != nil && !p.settled() {
-			told = s.refresh(p) || told
+		s.data[i] = nil
+		if again && p.r != nil {
+			s.Refresh(&p.Served, p.r.view(p.role))
 		}
-		told = told || p.settled()
-		if p.settled() || !p.read || bytes >= s.budget && bytes > 0 {
+		upTo, limit, ok := s.Next(&p.Served)
+		if !ok {
 			continue
 		}
-		upTo := p.answer.End
-		if s.follower == partition.NoBroker {
-			upTo = p.answer.HighWatermark
-		}
-		if p.from >= upTo {
-			continue
-		}
-		b, err := p.r.log.Read(p.from, upTo, min(p.max, max(s.budget-bytes, 1)))
+		b, err := p.r.log.Read(p.From, upTo, limit)
 		if err != nil {
-			if p.r.standing.Load() != p.role {
-				p.answer.Code = partition.NotLeader // the log is another's by now
-			} else if p.answer.Code = p.r.readFault(err); p.answer.Code != partition.OutOfRange {
-				s.n.logger.Error("read", "partition", p.r.name(), "offset", p.from, "error", err)
-			}
-			told = true
-			continue
+			s.Fail(&p.Served, p.readFault(err))
+		} else if s.Take(&p.Served, len(b), p.leads(), p.r.log.RemovedBelow()) {
+			s.data[i] = b
 		}
-		if s.tombstonesGone(p) {
-			told = true
-			continue
-		}
-		data[i] = b
-		bytes += len(b)
 	}
-	return data, bytes, told
+	return s.Enough()
 }
 
-// tombstonesGone tells whether what was read for a follower may lack tombstones that
-// it has not seen, because of a compaction that has come since the leader judged it.
-func (s *serving) tombstonesGone(p *served) bool {
-	removed := p.r.log.RemovedBelow()
-	if s.follower == partition.NoBroker || !replica.TombstonesGone(p.from, p.removed, removed) {
-		return false
-	}
-	p.answer.Code, p.answer.Removed = partition.SnapshotRequired, removed
-	return true
-}
+// leads reports whether the replica is still in the role in which it was asked.
+func (p *served) leads() bool { return p.r.standing.Load() == p.role }
 
-// refresh takes the snapshots anew, before the read. It reports whether a
-// follower has to be told of them.
-func (s *serving) refresh(p *served) bool {
-	if p.r.standing.Load() != p.role {
-		p.answer.Code = partition.NotLeader
-		return true
+// readFault notes that a read has failed, and returns what the asker is told.
+func (p *served) readFault(err error) partition.Code {
+	if !p.leads() {
+		return partition.NotLeader
 	}
-	high, end, start := p.r.highWatermark(), p.r.log.End(), p.r.log.Start()
-	moved := high > p.answer.HighWatermark || start > p.answer.Start
-	p.answer.HighWatermark, p.answer.End, p.answer.Start = high, end, start
-	return moved && s.follower != partition.NoBroker
+	code := p.r.readFault(err)
+	if code != partition.OutOfRange {
+		p.r.node.logger.Error("read", "partition", p.r.name(), "offset", p.From, "error", err)
+	}
+	return code
 }
 
 func (s *serving) park() {
 	for i := range s.parts {
 		p := &s.parts[i]
-		if p.r == nil || p.settled() || !p.read {
+		at, ok := s.Parked(&p.Served)
+		if !ok {
 			continue
 		}
 		s.unparkOne(p)
-		p.entry = parked{bell: &s.bell, role: p.role, Parked: replica.Parked{
-			Follower: s.follower, Number: s.number, High: p.answer.HighWatermark, End: p.answer.End, Start: p.answer.Start,
-		}}
+		p.entry = parked{bell: &s.bell, role: p.role, Parked: at}
 		p.parked = &p.entry
-		if s.follower == partition.NoBroker {
-			p.parked.High = max(p.parked.High, p.from)
-		} else {
-			p.parked.End = max(p.parked.End, p.from)
-		}
 		p.r.park(p.parked)
 	}
 }
@@ -359,6 +308,6 @@ func (s *serving) unparkOne(p *served) {
 // tell puts the answers into resp.
 func (s *serving) tell(resp *replica.FetchResponse) {
 	for i := range s.parts {
-		resp.Partitions = append(resp.Partitions, s.parts[i].answer)
+		resp.Partitions = append(resp.Partitions, s.parts[i].Answer)
 	}
 }

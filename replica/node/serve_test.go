@@ -11,6 +11,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/samsalog/samsa/log"
+	"github.com/samsalog/samsa/log/logtest"
 	"github.com/samsalog/samsa/partition"
 	"github.com/samsalog/samsa/replica"
 	"github.com/samsalog/samsa/transport"
@@ -139,6 +140,32 @@ func TestAReaderWhoWantsMoreSleeps(t *testing.T) {
 		req := readRequest(id, 0, time.Minute, 1<<20)
 		req.MaxBytes = size // less than MinBytes: the least that fills it is enough
 		require.Zero(t, (<-read(t.Context(), n, req)).took)
+	})
+}
+
+// The log may be another's by the time that a read returns, and what it returns of another
+// history.
+func TestAReadThatARoleDoesNotOutlastCountsForNothing(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newCluster(t, 1)
+		id := c.create(partition.TopicConfig{Name: "rides"})
+		require.Equal(t, partition.OK, c.node(1).Produce(t.Context(), all(id), batch(3, 10)).Code)
+		require.NoError(t, c.stop(1)) // so that the disk is read
+		c.start(1)
+		c.until("it leads", func() bool { return c.leader(id) != nil })
+		n, disk := c.node(1), c.members[1].disk
+		r, reads := n.replica(id), 0
+		disk.Before(func(op logtest.Op, _ string) {
+			if op == logtest.Read {
+				reads++
+				r.standing.Store(&role{epoch: r.standing.Load().epoch + 1, leader: 2})
+			}
+		})
+		res := <-read(t.Context(), n, readRequest(id, 0, 0, 1))
+		disk.Before(nil)
+		require.NotZero(t, reads)
+		require.Equal(t, partition.NotLeader, res.answer.Code)
+		require.Empty(t, res.data)
 	})
 }
 

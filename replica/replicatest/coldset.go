@@ -41,12 +41,12 @@ func (p *process) nextCold(req replica.FetchRequest) *coldSet {
 
 // serveCold answers a cold fetch whose partitions' roles are known.
 func (p *process) serveCold(k *coldSet, req replica.FetchRequest, answer func(*fetchAnswer)) {
-	s := &serving{p: p, follower: req.From, number: req.Number(), budget: int(req.MaxBytes)}
+	s := &serving{p: p, Serving: replica.Serving{Follower: req.From, Number: req.Number(), Budget: int(req.MaxBytes)}}
 	for _, part := range req.Partitions {
-		if at := p.fetched(req, part); at.settled() || !at.read {
+		if at := p.fetched(req, part); at.Settled() || !at.Read {
 			s.parts = append(s.parts, at)
 		} else {
-			k.keep(s.number, at, part)
+			k.keep(s.Number, at, part)
 		}
 	}
 	limit := time.Duration(req.MaxWaitMs) * time.Millisecond
@@ -119,12 +119,8 @@ func (k *coldSet) leave(e *parked) {
 // take returns the partitions of which there is news, and keeps them no more.
 func (k *coldSet) take() (list []served) {
 	for _, e := range k.kept.Take() {
-		c := e.cold
 		e.c.unpark(e)
-		list = append(list, served{
-			c: e.c, epoch: e.epoch, from: c.Fetch, max: int(c.MaxBytes), removed: c.Removed, read: true,
-			answer: replica.FetchAnswer{ID: c.ID, HighWatermark: e.High, Start: e.Start, End: e.End},
-		})
+		list = append(list, served{c: e.c, epoch: e.epoch, Served: replica.ServeCold(e.cold, &e.Parked)})
 	}
 	return list
 }

@@ -17,7 +17,8 @@
 // has in place of goroutines, sockets and timers are events. A flush takes time, and
 // covers all that was written when it ends. A broker that is not a voter, or whose disk
 // was replaced, follows the voters as the quorum has it. Fetches go in two lanes, by
-// replica.Lanes, and what is kept for the cold one by replica.ColdSet; only the order of
+// replica.Lanes, are answered by replica.Serving, and what is kept for the cold lane by
+// replica.ColdSet; only the order of
 // goroutines that node has inside one broker is not here.
 //
 // # What is watched

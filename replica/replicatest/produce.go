@@ -102,10 +102,10 @@ func (c *copyOf) answerProducers() {
 // read answers a reader of committed records of one partition.
 func (p *process) read(req partition.ReadPartition, answer func(partition.ReadAnswer, []byte)) {
 	p.leading(req.ID, req.Epoch, func(c *copyOf, r role, code partition.Code) {
-		s := &serving{p: p, budget: partitionBytes, limit: fetchWait, parts: []served{{from: req.From, max: partitionBytes, answer: replica.FetchAnswer{ID: req.ID, Code: code}}}}
+		s := &serving{p: p, limit: fetchWait, Serving: replica.Serving{Budget: partitionBytes}, parts: []served{{c: c, epoch: r.epoch}}}
 		part := &s.parts[0]
 		s.answer = func() {
-			a := part.answer
+			a := part.Answer
 			var data []byte
 			if s.data != nil {
 				data = s.data[0]
@@ -113,13 +113,11 @@ func (p *process) read(req partition.ReadPartition, answer func(partition.ReadAn
 			answer(partition.ReadAnswer{Code: a.Code, HighWatermark: a.HighWatermark, Start: a.Start, Epoch: r.epoch}, data)
 		}
 		if code != partition.OK {
+			part.Served = replica.RefuseRead(&req, code)
 			s.end()
 			return
 		}
-		part.c, part.epoch = c, r.epoch
-		part.answer.HighWatermark, part.answer.Start, part.answer.End = c.high, c.log.Start(), c.log.End()
-		part.answer.Code = replica.Readable(req.From, part.answer.Start, c.high, part.answer.End, r.begin)
-		part.read = part.answer.Code == partition.OK
+		part.Served = replica.ServeRead(&req, part.view(), r.begin)
 		s.begin()
 	})
 }

@@ -40,7 +40,9 @@ func (p *process) serveFetch(req replica.FetchRequest, answer func(*fetchAnswer)
 }
 
 func (p *process) fetches(req replica.FetchRequest, answer func(*fetchAnswer)) {
-	s := &serving{p: p, follower: req.From, number: req.Number(), budget: int(req.MaxBytes), least: int(req.MinBytes), limit: time.Duration(req.MaxWaitMs) * time.Millisecond}
+	s := &serving{p: p, limit: time.Duration(req.MaxWaitMs) * time.Millisecond, Serving: replica.Serving{
+		Follower: req.From, Number: req.Number(), Budget: int(req.MaxBytes), Least: int(req.MinBytes),
+	}}
 	s.answer = func() { answer(s.fetchAnswer()) }
 	ackOnly := true
 	for _, part := range req.Partitions {
@@ -56,17 +58,16 @@ func (p *process) fetches(req replica.FetchRequest, answer func(*fetchAnswer)) {
 
 // fetched hands one partition's part of a fetch to its leader machine.
 func (p *process) fetched(req replica.FetchRequest, part replica.FetchPartition) served {
-	s := served{from: part.Fetch, max: int(part.MaxBytes), epoch: part.Epoch, removed: part.Removed, answer: replica.FetchAnswer{ID: part.ID, Code: partition.UnknownPartition}}
-	c := p.copy(part.ID)
+	s := served{Served: replica.ServeFetch(&part, partition.UnknownPartition), c: p.copy(part.ID), epoch: part.Epoch}
+	c := s.c
 	if c == nil {
 		return s
 	}
-	s.c = c
-	s.answer.Code = partition.NotLeader
+	s.Answer.Code = partition.NotLeader
 	switch {
 	case c.state == nil:
 	case c.leader == nil:
-		s.answer = replica.NotLeading(c.state.Epoch, part)
+		s.Answer = replica.NotLeading(c.state.Epoch, part)
 	default:
 		e, end, known := c.log.EndOf(part.LastEpoch)
 		v := c.step(replica.Fetched{
@@ -77,7 +78,7 @@ func (p *process) fetched(req replica.FetchRequest, part replica.FetchPartition)
 		if v == nil {
 			return s
 		}
-		s.answer = v.Answer(c.id)
+		s.Judge(v)
 		switch v.Code {
 		case partition.FencedEpoch, partition.UnknownEpoch, partition.StaleBroker:
 		default:
@@ -86,7 +87,6 @@ func (p *process) fetched(req replica.FetchRequest, part replica.FetchPartition)
 		if v.Code == partition.OK && !v.Diverging && !v.Stale {
 			p.w.watch.compared(c, req.From)
 		}
-		s.read, s.stale, s.news = v.Read && part.MaxBytes > 0, v.Stale, v.News
 		if part.MaxBytes != 0 && (v.Read || v.Diverging) {
 			c.unparkOlder(req.From, req.Number())
 		}
@@ -96,47 +96,41 @@ func (p *process) fetched(req replica.FetchRequest, part replica.FetchPartition)
 
 // A served is one partition of a request that is being answered.
 type served struct {
-	c           *copyOf
-	epoch       log.Epoch
-	from        log.Offset
-	max         int
-	removed     log.Offset // below which tombstones may be missing from a follower's log
-	read        bool
-	stale, news bool
-	answer      replica.FetchAnswer
+	replica.Served
+	c     *copyOf
+	epoch log.Epoch
 }
 
-func (s *served) settled() bool {
-	return s.answer.Code != partition.OK || s.answer.Diverging || s.stale
+// leads reports whether the copy is still in the role in which it was asked.
+func (p *served) leads() bool { return p.c.role.leads && p.c.role.epoch == p.epoch }
+
+func (p *served) view() replica.View {
+	return replica.View{Leads: p.leads(), Start: p.c.log.Start(), High: p.c.high, End: p.c.log.End()}
 }
 
 // A serving is one request of a follower, or of a reader, under way.
 type serving struct {
-	p        *process
-	follower partition.BrokerID  // NoBroker: a reader
-	number   replica.FetchNumber // a follower's
-	parts    []served
-	budget   int
-	least    int
-	limit    time.Duration
-	data     [][]byte
-	entries  []*parked
-	ringing  bool
-	hurry    bool // the wait ends within a lull
-	over     bool
-	answer   func()
+	replica.Serving
+	p       *process
+	parts   []served
+	limit   time.Duration
+	data    [][]byte
+	entries []*parked
+	ringing bool
+	hurry   bool // the wait ends within a lull
+	over    bool
+	answer  func()
 }
 
-// begin gathers what there is, and parks while that is nothing.
+// begin gathers what there is, and parks while that is not enough.
 func (s *serving) begin() {
-	s.least = min(max(s.least, 1), max(s.budget, 1))
 	if s.gather(false) || s.limit <= 0 {
 		s.end()
 		return
 	}
 	s.until(s.limit)
 	for i := range s.parts {
-		if s.parts[i].news {
+		if s.parts[i].News {
 			s.soon()
 		}
 	}
@@ -186,74 +180,47 @@ func (s *serving) end() {
 	s.answer()
 }
 
-// gather reads what the asker may have. It reports whether that is enough to answer.
+// gather reads what the asker may have, and reports whether that is to be told now.
 func (s *serving) gather(again bool) bool {
 	s.data = make([][]byte, len(s.parts))
-	bytes, told := 0, false
+	s.Begin()
 	for i := range s.parts {
 		p := &s.parts[i]
-		if again && p.c != nil && !p.settled() {
-			told = s.refresh(p) || told
+		if again && p.c != nil {
+			s.Refresh(&p.Served, p.view())
 		}
-		told = told || p.settled()
-		if p.settled() || !p.read || bytes >= s.budget && bytes > 0 {
+		upTo, limit, ok := s.Next(&p.Served)
+		if !ok {
 			continue
 		}
-		upTo := p.answer.End
-		if s.follower == partition.NoBroker {
-			upTo = p.answer.HighWatermark
-		}
-		if p.from >= upTo {
-			continue
-		}
-		b, err := p.c.log.Read(p.from, upTo, min(p.max, max(s.budget-bytes, 1)))
+		b, err := p.c.log.Read(p.From, upTo, limit)
 		if err != nil {
-			s.p.w.watch.unreadable(p.c, p.from, err)
-			if r := p.c.role; !r.leads || r.epoch != p.epoch {
-				p.answer.Code = partition.NotLeader
-			} else {
-				p.answer.Code = p.c.readFault(err)
-			}
-			told = true
-			continue
+			s.p.w.watch.unreadable(p.c, p.From, err)
+			s.Fail(&p.Served, p.readFault(err))
+		} else if s.Take(&p.Served, len(b), p.leads(), p.c.log.RemovedBelow()) {
+			s.data[i] = b
 		}
-		if removed := p.c.log.RemovedBelow(); s.follower != partition.NoBroker && replica.TombstonesGone(p.from, p.removed, removed) {
-			p.answer.Code, p.answer.Removed = partition.SnapshotRequired, removed
-			told = true
-			continue
-		}
-		s.data[i] = b
-		bytes += len(b)
 	}
-	return told || bytes >= s.least
+	return s.Enough()
 }
 
-// refresh takes the snapshots anew, before the read.
-func (s *serving) refresh(p *served) bool {
-	if r := p.c.role; !r.leads || r.epoch != p.epoch {
-		p.answer.Code = partition.NotLeader
-		return true
+// readFault notes that a read has failed, and returns what the asker is told.
+func (p *served) readFault(err error) partition.Code {
+	if !p.leads() {
+		return partition.NotLeader
 	}
-	moved := p.c.high > p.answer.HighWatermark || p.c.log.Start() > p.answer.Start
-	p.answer.HighWatermark, p.answer.End, p.answer.Start = p.c.high, p.c.log.End(), p.c.log.Start()
-	return moved && s.follower != partition.NoBroker
+	return p.c.readFault(err)
 }
 
 func (s *serving) park() {
 	s.unpark()
 	for i := range s.parts {
 		p := &s.parts[i]
-		if p.c == nil || p.settled() || !p.read {
+		at, ok := s.Parked(&p.Served)
+		if !ok {
 			continue
 		}
-		e := &parked{s: s, c: p.c, epoch: p.epoch, Parked: replica.Parked{
-			Follower: s.follower, Number: s.number, High: p.answer.HighWatermark, End: p.answer.End, Start: p.answer.Start,
-		}}
-		if s.follower == partition.NoBroker {
-			e.High = max(e.High, p.from)
-		} else {
-			e.End = max(e.End, p.from)
-		}
+		e := &parked{s: s, c: p.c, epoch: p.epoch, Parked: at}
 		s.entries = append(s.entries, e)
 		p.c.park(e)
 	}
@@ -269,7 +236,7 @@ func (s *serving) unpark() {
 func (s *serving) fetchAnswer() *fetchAnswer {
 	a := &fetchAnswer{data: s.data}
 	for i := range s.parts {
-		a.resp.Partitions = append(a.resp.Partitions, s.parts[i].answer)
+		a.resp.Partitions = append(a.resp.Partitions, s.parts[i].Answer)
 	}
 	return a
 }
