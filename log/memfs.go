@@ -175,7 +175,7 @@ func (m *MemFS) names(dir string) []string {
 // memPage is the unit in which files grow. The first page begins small, so that
 // a small file is.
 const (
-	memPage  = 64 << 10
+	memPage  = 256 << 10
 	memFirst = 1 << 10
 )
 
