@@ -136,14 +136,22 @@ func (c *Client) ElectUnclean(ctx context.Context, topic string, p PartitionID, 
 	return resp.Text, err
 }
 
+// notOwn refuses what only Samsa may do to a topic of its own.
+func notOwn(name string) error {
+	if name == control.OffsetsTopic {
+		return fmt.Errorf("%w: %q is Samsa's own", ErrInvalidTopic, name)
+	}
+	return nil
+}
+
 // known finds a topic by its name.
 func (c *cluster) known(what, name string) (partition.Topic, error) {
-	if name == control.OffsetsTopic {
-		return partition.Topic{}, fmt.Errorf("samsa: %s: %w: the name is Samsa's own", what, ErrInvalidTopic)
-	}
 	found, ok := c.view.Topic(name)
+	if err := notOwn(name); err != nil {
+		return found, wrapped(what, err)
+	}
 	if !ok {
-		return found, fmt.Errorf("samsa: %s: %w", what, ErrUnknownTopic)
+		return found, wrapped(what, ErrUnknownTopic)
 	}
 	return found, nil
 }
@@ -152,10 +160,10 @@ func (c *cluster) known(what, name string) (partition.Topic, error) {
 func (c *cluster) place(what, topic string, p PartitionID) (partition.ID, error) {
 	found, ok := c.view.Topic(topic)
 	if !ok {
-		return partition.ID{}, fmt.Errorf("samsa: %s: %w", what, ErrUnknownTopic)
+		return partition.ID{}, wrapped(what, ErrUnknownTopic)
 	}
 	if p < 0 || int(p) >= len(found.Partitions) {
-		return partition.ID{}, fmt.Errorf("samsa: %s: %w", what, ErrUnknownPartition)
+		return partition.ID{}, wrapped(what, ErrUnknownPartition)
 	}
 	return partition.ID{Topic: found.ID, Partition: p}, nil
 }
@@ -165,7 +173,7 @@ func (c *cluster) place(what, topic string, p PartitionID) (partition.ID, error)
 func (c *cluster) change(ctx context.Context, what string, kind transport.Kind, encode func(seen log.Offset, w *wire.Writer)) (partition.ChangeResponse, error) {
 	for {
 		seen, changed := c.view.Changed()
-		resp, err := c.askChange(ctx, encoded(kind, func(w *wire.Writer) { encode(seen, w) }))
+		resp, err := decoded(partition.DecodeChangeResponse)(c.askController(ctx, encoded(kind, func(w *wire.Writer) { encode(seen, w) })))
 		switch {
 		case err == nil && resp.Code == partition.OK:
 			err := c.until(ctx, func() bool {
@@ -176,7 +184,7 @@ func (c *cluster) change(ctx context.Context, what string, kind transport.Kind, 
 		case ctx.Err() != nil:
 			return resp, wrapped(what, context.Cause(ctx))
 		case c.ctx.Err() != nil:
-			return resp, ErrClosed
+			return resp, wrapped(what, ErrClosed)
 		case err == nil && !slices.Contains(comeAgain, resp.Code):
 			return resp, refusal(what, resp.Code, resp.Text)
 		}
@@ -201,12 +209,4 @@ func wrapped(what string, err error) error {
 		return nil
 	}
 	return fmt.Errorf("samsa: %s: %w", what, err)
-}
-
-func (c *cluster) askChange(ctx context.Context, f transport.Frame) (partition.ChangeResponse, error) {
-	at := c.view.Controller()
-	if at == partition.NoBroker {
-		return partition.ChangeResponse{Code: partition.NotController}, nil
-	}
-	return decoded(partition.DecodeChangeResponse)(c.call(ctx, at, f, func() bool { return c.view.Controller() == at }))
 }

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"iter"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -37,9 +38,20 @@ func TestConfigNamesEveryProblem(t *testing.T) {
 	_, err := samsa.Open(t.Context(), samsa.Config{
 		ID: -1, Addr: "a", SessionTimeout: -time.Second, Voters: []samsa.Voter{{ID: 2, Addr: "b"}, {ID: 2, Addr: "c"}},
 	})
-	for _, part := range []string{"ID is -1", "Addr", "Transport", "SessionTimeout", "broker 2 twice"} {
+	for _, part := range []string{"ID is -1", "Addr", "Transport", "SessionTimeout", "broker 2", "twice"} {
 		require.ErrorContains(t, err, part)
 	}
+	for says, cfg := range map[string]samsa.Config{
+		"SessionTimeout is 3ns":  {SessionTimeout: 3}, // who means seconds
+		"ElectionTimeout is 1ns": {ElectionTimeout: 1},
+		"Rack has 257 bytes":     {Rack: strings.Repeat("r", 257)},
+		`broker 2 at "b" twice`:  {ID: 3, Addr: "c", Transport: transport.NewNetwork(), Voters: []samsa.Voter{{ID: 1, Addr: "b"}, {ID: 2, Addr: "b"}}},
+	} {
+		_, err := samsa.Open(t.Context(), cfg)
+		require.ErrorContains(t, err, says)
+	}
+	_, err = samsa.Dial(t.Context(), samsa.DialConfig{Transport: transport.NewNetwork(), Addrs: []string{"a", ""}})
+	require.ErrorContains(t, err, `["a" ""]`)
 }
 
 func TestCreateTopic(t *testing.T) {

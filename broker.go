@@ -52,8 +52,8 @@ func Open(ctx context.Context, cfg Config) (*Broker, error) {
 	if err := cfg.validate(); err != nil {
 		return nil, err
 	}
-	if err := ctx.Err(); err != nil {
-		return nil, err
+	if ctx.Err() != nil {
+		return nil, fmt.Errorf("samsa: open broker %d: %w", cfg.ID, context.Cause(ctx))
 	}
 	b := &Broker{cfg: cfg, started: make(chan struct{}), done: make(chan struct{})}
 	fsys, dir, inMemory := cfg.FS, cfg.Dir, false

@@ -35,8 +35,8 @@ func decoded[T any](decode func([]byte) (T, error)) func(transport.Frame, error)
 
 // Topic implements [produce.Cluster].
 func (c *cluster) Topic(ctx context.Context, name string) (produce.Topic, error) {
-	if !partition.NameIsLegal(name) {
-		return produce.Topic{}, illegalTopic(name)
+	if err := errors.Join(partition.CheckName(name), notOwn(name)); err != nil {
+		return produce.Topic{}, err
 	}
 	var t partition.Topic
 	err := c.until(ctx, func() bool {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"sync"
 
 	"github.com/samsalog/samsa/partition"
@@ -33,8 +34,8 @@ func newClient(c *cluster) *Client { return &Client{cluster: c, open: make(map[c
 // death of any broker, also of those in Addrs, as long as the cluster lives. ctx
 // bounds Dial alone.
 func Dial(ctx context.Context, cfg DialConfig) (*Client, error) {
-	if cfg.Transport == nil || len(cfg.Addrs) == 0 {
-		return nil, errors.New("samsa: dial: Transport and Addrs are needed")
+	if cfg.Transport == nil || len(cfg.Addrs) == 0 || slices.Contains(cfg.Addrs, "") {
+		return nil, fmt.Errorf("samsa: dial %q: Transport and Addrs are needed, none of them empty", cfg.Addrs)
 	}
 	if cfg.Logger == nil {
 		cfg.Logger = slog.New(slog.DiscardHandler)
@@ -45,7 +46,7 @@ func Dial(ctx context.Context, cfg DialConfig) (*Client, error) {
 	}
 	v := newRemoteView(cfg.Addrs, l, cfg.Logger)
 	if err := v.first(ctx); err != nil {
-		return nil, errors.Join(fmt.Errorf("samsa: dial %v: %w", cfg.Addrs, err), l.Close())
+		return nil, errors.Join(fmt.Errorf("samsa: dial %q: %w", cfg.Addrs, err), l.Close())
 	}
 	c := newClient(newCluster(v, func(ctx context.Context, to partition.Broker, f transport.Frame) (transport.Frame, error) {
 		return l.Call(ctx, transport.Addr(to.Addr), f)
@@ -97,8 +98,8 @@ func (c *Client) disown(o closer) {
 // is there with the same configuration it returns nil; zero fields match anything.
 // With another one the error matches [ErrTopicExists].
 func (c *Client) CreateTopic(ctx context.Context, cfg TopicConfig) error {
-	if cfg.Name == control.OffsetsTopic {
-		return fmt.Errorf("samsa: create topic %q: %w: the name is Samsa's own", cfg.Name, ErrInvalidTopic)
+	if err := notOwn(cfg.Name); err != nil {
+		return wrapped("create topic", err)
 	}
 	return c.cluster.createTopic(ctx, cfg)
 }

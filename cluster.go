@@ -108,7 +108,9 @@ func (c *cluster) call(ctx context.Context, to partition.BrokerID, f transport.F
 	}()
 	switch {
 	case c.ctx.Err() != nil:
-		s.End(ErrClosed)
+		return transport.Frame{}, fmt.Errorf("%w: %w", ErrClosed, transport.ErrRefused)
+	case ctx.Err() != nil:
+		return transport.Frame{}, fmt.Errorf("%w: %w", context.Cause(ctx), transport.ErrRefused)
 	case !right():
 		return transport.Frame{}, fmt.Errorf("%w: %w", errMoved, transport.ErrRefused)
 	}
@@ -169,12 +171,6 @@ func (c *cluster) leads(id partition.ID, st partition.State) func() bool {
 		now, ok := c.view.State(id)
 		return ok && now.Leader == leader && now.Epoch == epoch
 	}
-}
-
-// illegalTopic says that there can be no topic of that name, so that nobody waits
-// for it.
-func illegalTopic(name string) error {
-	return fmt.Errorf("topic %q: %w: a name is 1 to 249 of a-z A-Z 0-9 . _ -", name, ErrInvalidTopic)
 }
 
 // moved waits, for a moment, until the metadata shows another leadership than that

@@ -4,9 +4,11 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"time"
 
 	"github.com/samsalog/samsa/log"
+	"github.com/samsalog/samsa/replica/control"
 	"github.com/samsalog/samsa/replica/quorum"
 	"github.com/samsalog/samsa/transport"
 )
@@ -115,22 +117,24 @@ func (c Config) validate() error {
 	if (c.Addr == "") != (c.Transport == nil) {
 		add("Addr %q and Transport go together: give both or none", c.Addr)
 	}
-	for name, d := range map[string]time.Duration{
-		"SessionTimeout": c.SessionTimeout, "HeartbeatInterval": c.HeartbeatInterval, "ElectionTimeout": c.ElectionTimeout,
-	} {
-		if d < 0 {
-			add("%s is %v", name, d)
+	for _, d := range []struct {
+		field string
+		value time.Duration
+	}{{"SessionTimeout", c.SessionTimeout}, {"HeartbeatInterval", c.HeartbeatInterval}, {"ElectionTimeout", c.ElectionTimeout}} {
+		if d.value < time.Millisecond {
+			add("%s is %v; it must be 1ms or more", d.field, d.value)
 		}
 	}
 	if c.HeartbeatInterval > c.SessionTimeout/2 {
 		add("HeartbeatInterval is %v; it must be at most half of SessionTimeout, %v", c.HeartbeatInterval, c.SessionTimeout)
 	}
-	ids := make(map[BrokerID]bool)
-	for _, v := range c.Voters {
-		if v.ID < 1 || ids[v.ID] {
-			add("Voters names broker %d twice, or below 1", v.ID)
+	if len(c.Rack) > control.MaxRack {
+		add("Rack has %d bytes; the limit is %d", len(c.Rack), control.MaxRack)
+	}
+	for i, v := range c.Voters {
+		if v.ID < 1 || slices.ContainsFunc(c.Voters[:i], func(w Voter) bool { return w.ID == v.ID || w.Addr == v.Addr }) {
+			add("Voters names broker %d at %q twice, or its id below 1", v.ID, v.Addr)
 		}
-		ids[v.ID] = true
 		if v.ID == c.ID && v.Addr != c.Addr {
 			add("Addr is %q; Voters has %q for broker %d", c.Addr, v.Addr, v.ID)
 		}

@@ -8,11 +8,7 @@ import (
 	"time"
 
 	"github.com/samsalog/samsa/group/consume"
-	"github.com/samsalog/samsa/partition"
 )
-
-// maxGroup bounds a group's name, in bytes.
-const maxGroup = 249
 
 // A Start says where to read a partition for which nothing has been committed. The
 // zero value is [StartEarliest].
@@ -113,19 +109,6 @@ func (c *Client) NewConsumer(cfg ConsumerConfig) (*Consumer, error) {
 	if cfg.Assignor != "" && cfg.Assignor != "uniform" {
 		missing = append(missing, fmt.Errorf("Assignor %q: %w", cfg.Assignor, ErrUnsupported))
 	}
-	for _, name := range cfg.Topics {
-		if !partition.NameIsLegal(name) {
-			missing = append(missing, illegalTopic(name))
-		}
-	}
-	for _, p := range cfg.Partitions {
-		if !partition.NameIsLegal(p.Topic) || p.Partition < 0 {
-			missing = append(missing, illegalTopic(p.Topic))
-		}
-	}
-	if len(cfg.Group) > maxGroup {
-		missing = append(missing, fmt.Errorf("Group has %d bytes; the limit is %d", len(cfg.Group), maxGroup))
-	}
 	if err := errors.Join(missing...); err != nil {
 		return nil, fmt.Errorf("samsa: bad ConsumerConfig: %w", err)
 	}
@@ -143,7 +126,7 @@ func (c *Client) NewConsumer(cfg ConsumerConfig) (*Consumer, error) {
 		in.Start = consume.Latest
 	}
 	if !cfg.Start.at.IsZero() {
-		in.Start, in.Since = consume.AtTime, cfg.Start.at.UnixMilli()
+		in.Start, in.Since = consume.AtTime, millis(cfg.Start.at)
 	}
 	for _, p := range cfg.Partitions {
 		in.Partitions = append(in.Partitions, consume.Place(p))
@@ -216,7 +199,7 @@ func (c *Consumer) Seek(p TopicPartition, offset Offset) error {
 // partition that is assigned now; where there is none, the next one to be committed.
 // It waits for leaders until ctx ends; then some of the partitions may have been moved.
 func (c *Consumer) SeekTime(ctx context.Context, t time.Time) error {
-	return c.wrap(c.c.SeekTime(ctx, t.UnixMilli()))
+	return c.wrap(c.c.SeekTime(ctx, millis(t)))
 }
 
 // Pause stops the delivery of partitions until Resume, or until they are revoked.

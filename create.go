@@ -6,24 +6,26 @@ import (
 	"slices"
 
 	"github.com/samsalog/samsa/partition"
+	"github.com/samsalog/samsa/transport"
 )
 
 // createTopic makes a topic and waits until each of its partitions has a leader.
 func (c *cluster) createTopic(ctx context.Context, cfg TopicConfig) error {
-	waitsFor := ""
+	what, waitsFor := fmt.Sprintf("create topic %q", cfg.Name), ""
+	req := partition.CreateTopicRequest{Config: cfg}
 	for {
 		_, changed := c.view.Changed()
-		resp, err := c.askController(ctx, cfg)
+		resp, err := decoded(partition.DecodeCreateTopicResponse)(c.askController(ctx, encoded(kindCreateTopic, req.Encode)))
 		switch {
 		case ctx.Err() != nil:
-			return fmt.Errorf("samsa: create topic %q: %s%w", cfg.Name, waitsFor, context.Cause(ctx))
+			return fmt.Errorf("samsa: %s: %s%w", what, waitsFor, context.Cause(ctx))
 		case c.ctx.Err() != nil:
-			return ErrClosed
+			return wrapped(what, ErrClosed)
 		case err == nil && resp.Code == partition.OK:
 			err := c.until(ctx, func() bool { return c.allLed(resp.Topic) })
-			return wrapped(fmt.Sprintf("create topic %q: wait for leaders", cfg.Name), err)
-		case err == nil && !resp.Code.Retriable() && resp.Code != partition.InvalidReplicas:
-			return refusal(fmt.Sprintf("create topic %q", cfg.Name), resp.Code, resp.Text)
+			return wrapped(what+": wait for leaders", err)
+		case err == nil && !resp.Code.Retriable():
+			return refusal(what, resp.Code, resp.Text)
 		}
 		// The controller may be just being elected, or brokers be on their way.
 		if err == nil && resp.Text != "" {
@@ -33,13 +35,13 @@ func (c *cluster) createTopic(ctx context.Context, cfg TopicConfig) error {
 	}
 }
 
-func (c *cluster) askController(ctx context.Context, cfg TopicConfig) (partition.CreateTopicResponse, error) {
+// askController sends one request to the controller, if one is known.
+func (c *cluster) askController(ctx context.Context, f transport.Frame) (transport.Frame, error) {
 	at := c.view.Controller()
 	if at == partition.NoBroker {
-		return partition.CreateTopicResponse{Code: partition.NotController}, nil
+		return transport.Frame{}, fmt.Errorf("no controller is known: %w", transport.ErrRefused)
 	}
-	req := partition.CreateTopicRequest{Config: cfg}
-	return decoded(partition.DecodeCreateTopicResponse)(c.call(ctx, at, encoded(kindCreateTopic, req.Encode), func() bool { return c.view.Controller() == at }))
+	return c.call(ctx, at, f, func() bool { return c.view.Controller() == at })
 }
 
 func (c *cluster) allLed(id partition.UUID) bool {

@@ -183,28 +183,6 @@ func TestCommitSpeaksOfWhatWasDelivered(t *testing.T) {
 	require.EqualValues(t, 7, recs[0].Offset)
 }
 
-func TestNamesThatCannotBe(t *testing.T) {
-	ctx := bounded(t)
-	client := alone(ctx, t)
-	producer, err := client.NewProducer(samsa.ProducerConfig{})
-	require.NoError(t, err)
-	for _, name := range []string{"", "a b", "..", "a/b"} {
-		_, err := producer.Send(ctx, samsa.Record{Topic: name})
-		require.ErrorIs(t, err, samsa.ErrInvalidTopic)
-		_, err = client.NewConsumer(samsa.ConsumerConfig{Group: "g", Topics: []string{name}})
-		require.ErrorIs(t, err, samsa.ErrInvalidTopic)
-	}
-	_, err = client.NewConsumer(samsa.ConsumerConfig{Group: string(make([]byte, 1000)), Topics: []string{"t"}})
-	require.Error(t, err)
-	require.NoError(t, client.CreateTopic(ctx, samsa.TopicConfig{Name: "t"}))
-	for _, err := range client.Topic("t").Partition(9).Records(ctx, 0) {
-		require.ErrorIs(t, err, samsa.ErrUnknownPartition)
-	}
-	for _, err := range client.Topic("t").Partition(0).Records(ctx, -1) {
-		require.ErrorIs(t, err, samsa.ErrOutOfRange)
-	}
-}
-
 func TestDoneIsToldThePlaceAlone(t *testing.T) {
 	ctx := bounded(t)
 	client := alone(ctx, t)

@@ -56,7 +56,7 @@ func (g *Group) Name() string { return g.name }
 // Info returns the group's members and how far it has got. The error matches
 // [ErrUnknownGroup] if there is no such group.
 func (g *Group) Info(ctx context.Context) (GroupInfo, error) {
-	if len(g.name) == 0 || len(g.name) > maxGroup {
+	if len(g.name) == 0 || len(g.name) > group.MaxName {
 		return GroupInfo{}, fmt.Errorf("samsa: group %.32q of %d bytes: %w", g.name, len(g.name), ErrUnknownGroup)
 	}
 	for {

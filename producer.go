@@ -137,16 +137,11 @@ type BatchError struct {
 }
 
 func (e *BatchError) Error() string {
-	n, first := 0, error(nil)
-	for _, err := range e.Errs {
-		if err != nil {
-			n++
-			if first == nil {
-				first = err
-			}
-		}
+	text, failed := "", e.Unwrap()
+	if len(failed) > 0 {
+		text = ": " + strings.TrimPrefix(failed[0].Error(), "samsa: ")
 	}
-	return fmt.Sprintf("samsa: %d of %d records were not confirmed: %s", n, len(e.Errs), strings.TrimPrefix(first.Error(), "samsa: "))
+	return fmt.Sprintf("samsa: %d of %d records were not confirmed%s", len(failed), len(e.Errs), text)
 }
 
 // Unwrap returns the errors of the records that have one.
@@ -188,7 +183,7 @@ func (p *Producer) SendAll(ctx context.Context, recs []Record) ([]Record, error)
 }
 
 // Flush waits until every record sent before has been answered, or ctx ends.
-func (p *Producer) Flush(ctx context.Context) error { return p.p.Flush(ctx) }
+func (p *Producer) Flush(ctx context.Context) error { return wrapped("flush", p.p.Flush(ctx)) }
 
 // Close waits until all that was sent has been answered or given up, which the
 // delivery timeout bounds, and refuses what comes later. Again: no effect.

@@ -1,6 +1,7 @@
 package samsa
 
 import (
+	"math"
 	"time"
 
 	"github.com/samsalog/samsa/log"
@@ -83,9 +84,14 @@ func (r *Record) toProduce() produce.Record {
 	if r.Time.IsZero() {
 		p.Timestamp = time.Now().UnixMilli()
 	} else {
-		p.Timestamp = r.Time.UnixMilli()
+		p.Timestamp = millis(r.Time)
 	}
 	return p
+}
+
+// millis is t.UnixMilli, or the nearest to it that 64 bits hold.
+func millis(t time.Time) int64 {
+	return min(max(t.Unix(), math.MinInt64/1000), math.MaxInt64/1000-1)*1000 + int64(t.Nanosecond()/1e6)
 }
 
 // placed returns r with its place filled in.

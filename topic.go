@@ -140,7 +140,7 @@ func (p *Partition) Info(ctx context.Context) (PartitionInfo, error) {
 // in the order of their times: later ones may be earlier. It waits for a leader.
 func (p *Partition) OffsetAt(ctx context.Context, t time.Time) (off Offset, err error) {
 	err = p.askLeader(ctx, func(id partition.ID, leader BrokerID) (partition.Code, error) {
-		resp, err := p.t.c.FindTime(ctx, leader, partition.FindTimeRequest{ID: id, Time: t.UnixMilli()})
+		resp, err := p.t.c.FindTime(ctx, leader, partition.FindTimeRequest{ID: id, Time: millis(t)})
 		off = resp.Offset
 		return resp.Code, err
 	})
@@ -153,6 +153,9 @@ func (p *Partition) OffsetAt(ctx context.Context, t time.Time) (off Offset, err 
 // offset above the high watermark is an error that matches [ErrOutOfRange]. It waits for
 // a leader and for MinISR replicas in sync, and may be called again if it fails.
 func (p *Partition) DeleteBefore(ctx context.Context, before Offset) (start Offset, err error) {
+	if err := notOwn(p.t.name); err != nil {
+		return -1, wrapped(p.what(), err)
+	}
 	err = p.askLeader(ctx, func(id partition.ID, leader BrokerID) (partition.Code, error) {
 		resp, err := p.t.c.deleteBefore(ctx, leader, partition.DeleteBeforeRequest{ID: id, Before: before})
 		if start = resp.Start; before == -1 && start > 0 {
@@ -160,6 +163,9 @@ func (p *Partition) DeleteBefore(ctx context.Context, before Offset) (start Offs
 		}
 		return resp.Code, err
 	})
+	if errors.Is(err, ErrOutOfRange) {
+		err = fmt.Errorf("%w: offset %d", err, before)
+	}
 	return start, err
 }
 
@@ -220,11 +226,7 @@ func (p *Partition) Records(ctx context.Context, from Offset) iter.Seq2[Record, 
 	return func(yield func(Record, error) bool) {
 		fail := func(err error) { yield(Record{}, fmt.Errorf("samsa: read %s/%d: %w", p.t.name, p.n, err)) }
 		found, known := p.t.c.view.Topic(p.t.name)
-		switch {
-		case from < 0:
-			fail(fmt.Errorf("%w: offset %d", ErrOutOfRange, from))
-			return
-		case p.n < 0, known && int(p.n) >= len(found.Partitions):
+		if known && int(p.n) >= len(found.Partitions) {
 			fail(ErrUnknownPartition)
 			return
 		}

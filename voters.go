@@ -37,6 +37,9 @@ func (c *Client) RemoveVoter(ctx context.Context, id BrokerID) error {
 }
 
 func (c *Client) changeVoters(ctx context.Context, what string, req partition.VoterRequest) error {
+	if max(req.Add, req.Remove) < 1 {
+		return fmt.Errorf("samsa: %s: %w: broker ids begin at 1", what, ErrInvalidVoters)
+	}
 	_, err := c.cluster.change(ctx, what, kindVoter, func(seen log.Offset, w *wire.Writer) {
 		req.Seen = seen
 		req.Encode(w)

@@ -107,6 +107,9 @@ type (
 	}
 )
 
+// MaxName bounds the name of a group, and of a member for people, in bytes.
+const MaxName = 249
+
 // Bounds of what a decoder, and the coordinator, accept.
 const (
 	maxName    = 1024

@@ -140,8 +140,8 @@ func (c TopicConfig) Validate() error {
 			bad("%s is %d; it may be %d to %d", field, v, low, high)
 		}
 	}
-	if !NameIsLegal(c.Name) {
-		bad("Name %.300q is not 1 to %d of a-z A-Z 0-9 . _ -, or is . or ..", c.Name, maxName)
+	if !nameIsLegal(c.Name) {
+		bad("%s", illegal(c.Name))
 	}
 	within("Partitions", int64(c.Partitions), 1, maxPartitions)
 	within("Replicas", int64(c.Replicas), 1, MaxReplicas)
@@ -240,9 +240,7 @@ func (d Durability) String() string {
 	}
 }
 
-// NameIsLegal reports whether a topic may have that name: 1 to 249 of a-z A-Z 0-9 . _
-// and -, but neither "." nor "..".
-func NameIsLegal(name string) bool {
+func nameIsLegal(name string) bool {
 	if name == "" || len(name) > maxName || name == "." || name == ".." {
 		return false
 	}
@@ -254,6 +252,19 @@ func NameIsLegal(name string) bool {
 		}
 	}
 	return true
+}
+
+// CheckName returns nil if a topic may have that name, and an error that matches
+// [InvalidTopic] if there can be none to wait for.
+func CheckName(name string) error {
+	if nameIsLegal(name) {
+		return nil
+	}
+	return &Error{Code: InvalidTopic, Text: illegal(name)}
+}
+
+func illegal(name string) string {
+	return fmt.Sprintf("Name %.300q is not 1 to %d of a-z A-Z 0-9 . _ -, or is . or ..", name, maxName)
 }
 
 // foldName is what two names have in common that differ by case alone.

@@ -41,7 +41,7 @@ const (
 	NewLeaderElected     Code = 44 // applied, and the leader epoch has ended with it
 	UnknownBroker        Code = 45 // not registered: register
 	DuplicateBroker      Code = 46 // the id is held by a live broker of another directory
-	InvalidReplicas      Code = 47 // more replicas wanted than brokers are registered
+	InvalidReplicas      Code = 47 // the brokers named, or there, cannot keep the replicas
 	InvalidVoters        Code = 48 // the voters cannot be changed like that
 	NotCoordinator       Code = 50 // find the group's coordinator again
 	CoordinatorLoading   Code = 51 // retry soon
@@ -63,7 +63,7 @@ var codeText = map[Code]string{
 	CorruptBatch: "corrupt batch", BatchTooLarge: "batch too large", TimedOut: "timed out", Resigned: "leader resigned",
 	StorageFailed: "storage failed", DiskFull: "disk full", InvalidTimestamp: "timestamp too far ahead", MissingKey: "record without a key in a compacted topic", NotController: "not the controller",
 	StalePartitionEpoch: "stale partition epoch", IneligibleReplica: "ineligible replica", NotAttempted: "not attempted",
-	NewLeaderElected: "new leader elected", UnknownBroker: "unknown broker", DuplicateBroker: "duplicate broker", InvalidReplicas: "not enough brokers for the replicas", InvalidVoters: "impossible change of the voters",
+	NewLeaderElected: "new leader elected", UnknownBroker: "unknown broker", DuplicateBroker: "duplicate broker", InvalidReplicas: "impossible replicas", InvalidVoters: "impossible change of the voters",
 	NotCoordinator: "not the coordinator", CoordinatorLoading: "coordinator is loading", UnknownMember: "unknown member",
 	FencedMember: "fenced member epoch", StaleMember: "stale member epoch", UnknownGroup: "unknown group",
 	GroupNotEmpty: "group is not empty", FencedInstance: "fenced instance id", UnreleasedInstance: "unreleased instance id",

@@ -10,6 +10,9 @@ import (
 func (c *Consumer) leave(ctx context.Context) error {
 	c.awaitLoop(ctx)
 	if c.member.session == nil {
+		c.mu.Lock()
+		c.discard(c.parts)
+		c.mu.Unlock()
 		return nil
 	}
 	var err error

@@ -5,8 +5,11 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"math"
+	"slices"
 	"time"
 
+	"github.com/samsalog/samsa/group"
 	"github.com/samsalog/samsa/log"
 	"github.com/samsalog/samsa/partition"
 )
@@ -154,26 +157,61 @@ func (c Config) validate() error {
 	case c.Group != "" && len(c.Topics) == 0:
 		errs = append(errs, errors.New("Group needs Topics"))
 	}
-	if c.Start == At && (c.Group != "" || c.From < 0) {
-		errs = append(errs, fmt.Errorf("Start at offset %d needs Partitions, and an offset of 0 or more", c.From))
+	if c.Start == At && c.Group != "" {
+		errs = append(errs, fmt.Errorf("Start at offset %d needs Partitions", c.From))
+	}
+	if c.From < 0 {
+		errs = append(errs, fmt.Errorf("From is %w: offset %d", partition.OutOfRange, c.From))
 	}
 	if c.Start > AtTime {
 		errs = append(errs, fmt.Errorf("Start has no value %d: %w", c.Start, partition.Unsupported))
 	}
-	for _, d := range []struct {
-		name  string
-		value int64
-	}{
-		{"CommitInterval", int64(c.CommitInterval)}, {"SessionTimeout", int64(c.SessionTimeout)},
-		{"RebalanceTimeout", int64(c.RebalanceTimeout)}, {"MaxWait", int64(c.MaxWait)},
-		{"FetchBytes", int64(c.FetchBytes)}, {"BufferBytes", int64(c.BufferBytes)},
-	} {
-		if d.value < 0 {
-			errs = append(errs, fmt.Errorf("%s is %d", d.name, d.value))
-		}
-	}
-	if len(errs) > 0 {
+	if errs = append(append(errs, c.checkNames()...), c.checkAmounts()...); len(errs) > 0 {
 		return fmt.Errorf("consume: bad config: %w", errors.Join(errs...))
 	}
 	return nil
+}
+
+// checkNames finds those that nothing can have: what they name would be waited for.
+func (c Config) checkNames() (errs []error) {
+	for _, name := range c.Topics {
+		errs = append(errs, partition.CheckName(name))
+	}
+	for _, p := range c.Partitions {
+		errs = append(errs, partition.CheckName(p.Topic))
+		if p.Partition < 0 {
+			errs = append(errs, fmt.Errorf("partition %v: %w", p, partition.UnknownPartition))
+		}
+	}
+	for _, n := range []struct{ field, name string }{{"Group", c.Group}, {"Client", c.Client}} {
+		if len(n.name) > group.MaxName {
+			errs = append(errs, fmt.Errorf("%s has %d bytes; the limit is %d", n.field, len(n.name), group.MaxName))
+		}
+	}
+	return slices.DeleteFunc(errs, func(err error) bool { return err == nil })
+}
+
+// checkAmounts finds times that the brokers cannot be told, and sizes below zero.
+func (c Config) checkAmounts() (errs []error) {
+	const longest = math.MaxInt32 * time.Millisecond
+	for _, d := range []struct {
+		field string
+		value time.Duration
+	}{
+		{"CommitInterval", c.CommitInterval}, {"SessionTimeout", c.SessionTimeout},
+		{"RebalanceTimeout", c.RebalanceTimeout}, {"MaxWait", c.MaxWait},
+	} {
+		if d.value < time.Millisecond || d.value > longest {
+			errs = append(errs, fmt.Errorf("%s is %v; it may be 1ms to %v", d.field, d.value, longest))
+		}
+	}
+	for _, n := range []struct {
+		field string
+		value int
+	}{{"FetchBytes", c.FetchBytes}, {"BufferBytes", c.BufferBytes}} {
+		if n.value < 0 {
+			errs = append(errs, fmt.Errorf("%s is %d", n.field, n.value))
+		}
+	}
+	return errs
 }

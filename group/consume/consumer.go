@@ -160,6 +160,9 @@ func (c *Consumer) Poll(ctx context.Context, max int) ([]Record, error) {
 func (c *Consumer) Seek(place Place, offset log.Offset) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	if c.closing {
+		return ErrClosed
+	}
 	p := c.find(place)
 	if p == nil || p.revoking {
 		return &Error{place, ErrNotAssigned}
@@ -183,6 +186,9 @@ func (c *Consumer) Resume(places ...Place) error { return c.pause(places, false)
 func (c *Consumer) pause(places []Place, paused bool) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	if c.closing {
+		return ErrClosed
+	}
 	for _, place := range places {
 		p := c.find(place)
 		if p == nil {

@@ -2,6 +2,7 @@ package produce
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -73,17 +74,19 @@ func (p *Producer) lookUp(ctx context.Context, name string) (*topic, error) {
 	defer cancel()
 	defer context.AfterFunc(p.ctx, cancel)()
 	found, err := p.cluster.Topic(asking, name)
+	why := ctx.Err()
 	switch {
 	case err == nil:
 		return p.remember(name, found)
-	case ctx.Err() != nil:
-		return nil, fmt.Errorf("%w: %w", ctx.Err(), err) // err says what was waited for
-	case p.ctx.Err() != nil:
+	case why == nil && p.ctx.Err() != nil:
 		return nil, ErrClosed
-	case asking.Err() != nil:
-		return nil, fmt.Errorf("%w: %w", ErrTimeout, err)
+	case why == nil && asking.Err() != nil:
+		why = ErrTimeout
 	}
-	return nil, err
+	if why == nil || errors.Is(err, why) {
+		return nil, err
+	}
+	return nil, fmt.Errorf("%w: %w", why, err) // err says what was waited for
 }
 
 // grow looks whether a topic has got more partitions, if it has not just been asked

@@ -75,9 +75,12 @@ type (
 	}
 )
 
+// MaxRack bounds what says where a broker stands, in bytes: one with more could not
+// register.
+const MaxRack = 1 << 8
+
 const (
 	maxAddr = 1 << 10
-	maxRack = 1 << 8
 	maxIDs  = 1 << 20
 	idSize  = 20
 )
@@ -101,7 +104,7 @@ func DecodeRegisterRequest(b []byte) (RegisterRequest, error) {
 		Broker: partition.Broker{
 			ID:          partition.BrokerID(r.Int32()),
 			Addr:        r.String(maxAddr),
-			Rack:        r.String(maxRack),
+			Rack:        r.String(MaxRack),
 			Directory:   r.ID(),
 			Incarnation: r.ID(),
 			VoterOnly:   r.Bool(),
