@@ -10,6 +10,21 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
+// Whoever registers is in touch with the controller: the first group of a new broker
+// waits for no heartbeat.
+func TestTheFirstGroupIsServedAtOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b, err := Open(t.Context(), Config{})
+		require.NoError(t, err)
+		defer func() { require.NoError(t, b.Close()) }()
+		require.NoError(t, b.Ready(t.Context()))
+		begun := time.Now()
+		_, err = b.Client().Group("g").Info(t.Context())
+		require.ErrorIs(t, err, ErrUnknownGroup)
+		require.Less(t, time.Since(begun), b.cfg.HeartbeatInterval/5)
+	})
+}
+
 // The coordinators of a broker that has lost touch with the controller stop before
 // the controller puts others in their place.
 func TestCoordinatorsStopBeforeTheyAreReplaced(t *testing.T) {

@@ -56,6 +56,7 @@ func (n *Node) register() (bool, error) {
 	}
 	w := wire.NewWriter(nil)
 	req.Encode(w)
+	sent := time.Now()
 	got, err := n.askController(ctx, Message{Kind: KindRegister, Head: w.Bytes()})
 	if err != nil {
 		return false, err
@@ -72,6 +73,7 @@ func (n *Node) register() (bool, error) {
 		return false, err
 	}
 	n.epoch.Store(int64(resp.Epoch))
+	n.renew(sent) // the heartbeat that lets it lead is answered late: all is well, and it is parked
 	n.logger.Info("broker registered", "broker", n.self, "epoch", resp.Epoch, "suspect", len(n.suspects))
 	n.touch()
 	return true, n.awaitMetadata(ctx, log.Offset(resp.Epoch))
@@ -171,7 +173,7 @@ func (n *Node) someoneStops() bool {
 	return slices.ContainsFunc(n.table.Brokers(), func(b partition.Broker) bool { return b.Stopping && !b.Fenced })
 }
 
-// renew extends the lease by a heartbeat that was sent at that time and has been
+// renew extends the lease by what was sent to the controller at that time, and has been
 // answered.
 func (n *Node) renew(sent time.Time) {
 	n.lease.Store(int64(sent.Add(n.cfg.SessionTimeout).Sub(n.born)))
