@@ -7,11 +7,13 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"testing/synctest"
 	"time"
 
 	"github.com/samsalog/samsa"
+	"github.com/samsalog/samsa/log/logtest"
 	"github.com/samsalog/samsa/samsatest"
 	"github.com/stretchr/testify/require"
 )
@@ -237,6 +239,21 @@ func TestDeletingAllTakesNothingThatComesMeanwhile(t *testing.T) {
 		require.NoError(t, err)
 		require.Equal(t, samsa.Offset(100), start)
 		sent.Wait()
+	})
+}
+
+// What a disk would not remove at first is not taken for removed.
+func TestAllIsDeletedAlthoughTheDiskRefusesAtFirst(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ctx := t.Context()
+		c, leader := hundred(ctx, t)
+		p := c.Client().Topic("t").Partition(0)
+		_, err := p.DeleteBefore(ctx, 60)
+		require.NoError(t, err)
+		c.Disk(leader).Inject(logtest.Fault{Op: logtest.Create, Name: "bounds*", Err: syscall.EIO})
+		start, err := p.DeleteBefore(ctx, -1)
+		require.NoError(t, err)
+		require.Equal(t, samsa.Offset(100), start)
 	})
 }
 

@@ -97,8 +97,8 @@ type (
 		ID     ID
 		Before log.Offset
 	}
-	// DeleteBeforeResponse: where the log starts now. OutOfRange: Before is above the
-	// high watermark.
+	// DeleteBeforeResponse: where the log starts now or, if the leader could not remove
+	// what it was asked to, where it would. OutOfRange: Before is above the high watermark.
 	DeleteBeforeResponse struct {
 		Code   Code
 		Epoch  Epoch // as in ProduceResponse

@@ -33,7 +33,8 @@ func (n *Node) HandleDeleteBefore(ctx context.Context, req partition.DeleteBefor
 		resp.Code = partition.OutOfRange
 	default:
 		if err := r.trim(before); err != nil {
-			resp.Code = readCode(err)
+			resp.Code, resp.Start = readCode(err), before
+			return resp
 		}
 	}
 	if resp.Start = r.log.Start(); resp.Code == partition.OK {
