@@ -141,13 +141,13 @@ func (f *Follower) changed(in Changed) Output {
 	if in.State.Epoch != f.state.Epoch || in.State.PartitionEpoch < f.state.PartitionEpoch {
 		return Output{}
 	}
-	other := !slices.Equal(in.State.ISR, f.state.ISR)
+	was := slices.Contains(f.state.ISR, f.self)
 	f.state = in.State
 	f.delay, f.until = 0, time.Time{}
 	if !f.complete() {
 		f.failed = nil
 	}
-	return Output{ISRChanged: other}
+	return Output{Left: was && !slices.Contains(f.state.ISR, f.self)}
 }
 
 // complete reports whether the controller counts on this replica's log.

@@ -278,8 +278,10 @@ func TestCompleteReplicaRefetchesOnlyAfterItHasLeft(t *testing.T) {
 	require.Error(t, f.Failed(), "older metadata never overwrites")
 
 	newer := f.state
-	newer.PartitionEpoch, newer.ISR = 13, brokers{1}
-	require.True(t, f.Step(testStart, Changed{State: newer}).ISRChanged)
+	newer.PartitionEpoch, newer.ISR = 13, brokers{1, 2, 3}
+	require.False(t, f.Step(testStart, Changed{State: newer}).Left)
+	newer.PartitionEpoch, newer.ISR = 14, brokers{1}
+	require.True(t, f.Step(testStart, Changed{State: newer}).Left)
 	require.NoError(t, f.Failed())
 	require.Equal(t, at(15), f.Step(testStart, failing(partition.OutOfRange, 15, 20)).Reset)
 	f.Step(testStart, Moved{Start: 15, End: 15, Flushed: 15, LastEpoch: log.NoEpoch})

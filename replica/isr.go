@@ -88,17 +88,17 @@ func (l *Leader) joins(p *progress, now time.Time) bool {
 	return !p.inISR && p.eligible() && p.fresh(now, l.lag) && p.ack >= max(l.high, l.begin) && p.start >= l.start
 }
 
-// altered takes the controller's answer. It reports whether the ISR is another.
-func (l *Leader) altered(now time.Time, in Altered) bool {
+// altered takes the controller's answer.
+func (l *Leader) altered(now time.Time, in Altered) {
 	if in.Code == partition.OK {
-		if in.State.Epoch != l.state.Epoch || in.State.Leader != l.self {
-			return false // the metadata will say so too
+		if in.State.Epoch == l.state.Epoch && in.State.Leader == l.self { // else the metadata will say so too
+			l.commit(now, in.State, in.PartitionEpoch)
 		}
-		return l.commit(now, in.State, in.PartitionEpoch)
+		return
 	}
 	p := l.pending
 	if p == nil || p.req.PartitionEpoch != in.PartitionEpoch {
-		return false // the metadata was faster
+		return // the metadata was faster
 	}
 	switch in.Code {
 	case partition.IneligibleReplica, partition.NotAttempted:
@@ -116,36 +116,32 @@ func (l *Leader) altered(now time.Time, in Altered) bool {
 	default:
 		p.lose(now, l.lag)
 	}
-	return false
 }
 
-// changed takes newer metadata of the same leader epoch. It reports whether the ISR
-// is another.
-func (l *Leader) changed(now time.Time, in Changed) bool {
+// changed takes newer metadata of the same leader epoch.
+func (l *Leader) changed(now time.Time, in Changed) {
 	if in.State.Epoch != l.state.Epoch {
-		return false // not this machine's
+		return // not this machine's
 	}
 	// An image may be older than the answer to a proposal, and is still the newest
 	// that is known of brokers and configuration. MinISR is safe either way: see enough.
 	l.minISR = in.MinISR
-	was := l.commit(now, in.State, -1)
+	l.commit(now, in.State, -1)
 	l.meet(in.Peers)
-	return was
 }
 
 // commit takes a state that the controllers have agreed on, unless a newer one is
 // known. base is the partition epoch of the proposal that it answers, or -1.
-func (l *Leader) commit(now time.Time, s partition.State, base partition.PartitionEpoch) bool {
+func (l *Leader) commit(now time.Time, s partition.State, base partition.PartitionEpoch) {
 	if s.PartitionEpoch < l.state.PartitionEpoch {
-		return false
+		return
 	}
 	if p := l.pending; p != nil && (s.PartitionEpoch > p.req.PartitionEpoch || base == p.req.PartitionEpoch) {
 		l.settle() // applied, or never to be: its partition epoch is over
 	}
 	if s.PartitionEpoch == l.state.PartitionEpoch {
-		return false
+		return
 	}
-	other := !slices.Equal(s.ISR, l.state.ISR)
 	if !slices.Equal(s.Replicas, l.state.Replicas) {
 		l.followers = followersOf(&s, l.self, l.followers, l.end)
 	}
@@ -162,7 +158,6 @@ func (l *Leader) commit(now time.Time, s partition.State, base partition.Partiti
 			p.mark, p.caught = l.end, time.Time{}
 		}
 	}
-	return other
 }
 
 // settle ends the proposal under way.

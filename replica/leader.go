@@ -92,10 +92,10 @@ func (l *Leader) Step(now time.Time, in Input) Output {
 		out.Fetch = l.fetched(now, in)
 		out.Propose = l.propose(now, false)
 	case Changed:
-		out.ISRChanged = l.changed(now, in)
+		l.changed(now, in)
 		out.Propose = l.propose(now, false)
 	case Altered:
-		out.ISRChanged = l.altered(now, in)
+		l.altered(now, in)
 		out.Propose = l.propose(now, false)
 	case AlterLost:
 		l.pending.lose(now, l.lag)

@@ -55,8 +55,9 @@ type Output struct {
 	// the replica out of ISR and ELR, which lets it go on.
 	Fail error
 
-	// ISRChanged says that the committed ISR is another.
-	ISRChanged bool
+	// Left says that the follower is out of the ISR, in which it was: it joins by fetching,
+	// also if nothing moves. See [Lanes.Heat].
+	Left bool
 }
 
 // A FetchVerdict is what the leader says of one partition of a fetch. The offsets

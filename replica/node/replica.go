@@ -208,8 +208,8 @@ func (r *Replica) carry(now time.Time, out replica.Output) {
 	if out.Ack && r.fetcher != nil {
 		r.fetcher.ack(r.followed)
 	}
-	if out.ISRChanged && r.fetcher != nil {
-		r.fetcher.heat(r.followed) // who is out joins by fetching
+	if out.Left && r.fetcher != nil {
+		r.fetcher.heat(r.followed)
 	}
 	switch {
 	case out.Fail != nil:

@@ -212,7 +212,7 @@ func (c *copyOf) carry(out replica.Output) {
 		c.fetcher.ack(c)
 		c.p.w.faults.happens(acking, c.p.id, c.state.Leader)
 	}
-	if out.ISRChanged && c.fetcher != nil {
+	if out.Left && c.fetcher != nil {
 		c.fetcher.heat(c)
 	}
 	if out.Lossy || out.Fail != nil {
