@@ -65,7 +65,7 @@ type Controller struct {
 	ballots   map[partition.ID]*ballot         // partitions that wait for an election by their logs
 
 	heard map[partition.BrokerID]log.Offset // how much each unfenced broker has applied, by its own word
-	stops map[partition.BrokerID]log.Offset // since when a stopping broker leads nothing that others could
+	stops map[partition.BrokerID]log.Offset // since when a stopping broker leads nothing that others could, or do
 }
 
 // A flight is a proposal that is neither applied nor dropped.
@@ -206,6 +206,7 @@ func (c *Controller) applied(now time.Time, in Applied, out *Output) {
 		c.soil(c.table.PartitionsOf(id)...)
 	}
 	c.soil(in.Changes.Partitions...)
+	c.retell(in.Changes.Partitions)
 	c.look = true
 	if c.flight == nil || len(in.Changes.Applied) != c.flight.records {
 		return

@@ -149,6 +149,22 @@ func (c *Controller) mayGo(id partition.BrokerID) bool {
 	return true
 }
 
+// retell has everybody know of a change, too, by which another leads in the place of a
+// broker that waits to be let go: in what it alone could lead until then.
+func (c *Controller) retell(changed []partition.ID) {
+	for _, id := range changed {
+		s, ok := c.table.Partition(id)
+		if !ok || len(c.stops) == 0 {
+			continue
+		}
+		for _, b := range s.Replicas {
+			if _, waits := c.stops[b]; waits && s.Leader != b {
+				c.stops[b] = c.table.Offset()
+			}
+		}
+	}
+}
+
 func (c *Controller) active(id partition.BrokerID) bool {
 	b, ok := c.table.Broker(id)
 	return ok && !b.Fenced && !b.Stopping

@@ -53,6 +53,22 @@ func TestControlledShutdown(t *testing.T) {
 		},
 		want: state{Replicas: ids(1, 2, 3), ISR: ids(2), ELR: ids(1), Leader: 2, Epoch: 1, PartitionEpoch: 3},
 	}, {
+		name: "what another takes over while it waits all have to know before it goes",
+		run: func(t *testing.T, k *cluster, id partition.ID) {
+			k.mustPropose(k.alter(id, 1))
+			require.Nil(t, k.wantStop(1))
+			token, before := k.token, k.offset
+			k.propose(k.alter(id, 1, 2))
+			for _, other := range ids(2, 3) {
+				k.heartbeat(HeartbeatRequest{Broker: other, Epoch: k.epoch(other), Applied: before})
+			}
+			require.NotContains(t, k.replies, token)
+			k.beat(2)
+			k.beat(3)
+			require.Contains(t, k.replies, token)
+		},
+		want: state{Replicas: ids(1, 2, 3), ISR: ids(2), ELR: ids(1), Leader: 2, Epoch: 1, PartitionEpoch: 3},
+	}, {
 		name: "one that stops joins no ISR",
 		run: func(t *testing.T, k *cluster, id partition.ID) {
 			k.wantStop(3)
