@@ -124,7 +124,7 @@ func (l *Lanes[C]) startCold(now time.Time, do *LanesOrders) {
 }
 
 // News reports whether an answer has to be handed to a follower: one with that high
-// watermark, and that start of its log. Data has the answer's batches.
+// watermark, which has removed what lies below start. Data has the answer's batches.
 func (a *FetchAnswer) News(data []byte, high, start log.Offset) bool {
-	return a.Code != partition.OK || a.Diverging || len(data) > 0 || a.HighWatermark != high || a.Start != start
+	return a.Code != partition.OK || a.Diverging || len(data) > 0 || a.HighWatermark != high || a.Start > start
 }

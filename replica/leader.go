@@ -180,6 +180,9 @@ func (l *Leader) Epoch() log.Epoch { return l.state.Epoch }
 // HighWatermark returns the end of what is committed, as far as is known here.
 func (l *Leader) HighWatermark() log.Offset { return l.high }
 
+// Start returns where the log starts, as far as it was told.
+func (l *Leader) Start() log.Offset { return l.start }
+
 // Authoritative reports whether the high watermark covers all that was committed in
 // earlier epochs. Until then nobody may be told where the log ends.
 func (l *Leader) Authoritative() bool { return l.high >= l.begin }

@@ -76,7 +76,8 @@ func TestNews(t *testing.T) {
 		"nothing new":            {answer: same},
 		"records":                {answer: same, data: []byte{1}, want: true},
 		"another high watermark": {answer: with(same, func(a *FetchAnswer) { a.HighWatermark = 4 }), want: true},
-		"another start":          {answer: with(same, func(a *FetchAnswer) { a.Start = 3 }), want: true},
+		"a start behind its own": {answer: with(same, func(a *FetchAnswer) { a.Start = 3 }), want: true},
+		"one before its own":     {answer: with(same, func(a *FetchAnswer) { a.Start = 1 })},
 		"a divergence":           {answer: with(same, func(a *FetchAnswer) { a.Diverging = true }), want: true},
 		"an error":               {answer: with(same, func(a *FetchAnswer) { a.Code = partition.NotLeader }), want: true},
 	} {

@@ -70,3 +70,51 @@ func TestARemovalWaitsNoLongerThanACall(t *testing.T) {
 		require.Equal(t, partition.NotLeader, <-told)
 	})
 }
+
+// While a leader and its followers remove records nobody asks again and again, however
+// long it takes.
+func TestWhileRecordsAreRemovedNobodyAsksInVain(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c, ids := many(t, 3, 1)
+		n := c.leader(ids[0])
+		for range 3 {
+			require.Equal(t, partition.OK, n.Produce(t.Context(), all(ids[0]), batch(1, 10)).Code)
+		}
+		c.cold(1)
+		for _, m := range c.members {
+			m.disk.Delay(20 * time.Millisecond)
+		}
+		fetches := 0
+		c.fetches(func(_, _ transport.Addr, _ replica.FetchRequest) bool {
+			fetches++
+			return fetches > 1000 // else the clock of the bubble stands still
+		})
+		resp := n.HandleDeleteBefore(t.Context(), partition.DeleteBeforeRequest{ID: ids[0], Before: -1})
+		require.Equal(t, partition.OK, resp.Code)
+		require.Less(t, fetches, 12)
+	})
+}
+
+// A follower that has removed more than its leader is at rest like any other.
+func TestAFollowerThatHasRemovedMoreIsAtRest(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c, ids := many(t, 3, 1)
+		n := c.leader(ids[0])
+		for range 3 {
+			require.Equal(t, partition.OK, n.Produce(t.Context(), all(ids[0]), batch(1, 10)).Code)
+		}
+		c.cold(1)
+		other := c.node(n.self%3 + 1)
+		require.NoError(t, other.replica(ids[0]).trim(2))
+		for range 100 {
+			require.Equal(t, partition.OK, n.Produce(t.Context(), all(ids[0]), batch(1, 10)).Code)
+			time.Sleep(10 * time.Millisecond)
+		}
+		hot, _, _ := lanesOf(other, n.self)
+		require.Equal(t, 1, hot)
+		time.Sleep(3 * time.Second)
+		hot, _, kept := lanesOf(other, n.self)
+		require.Zero(t, hot)
+		require.Equal(t, 1, kept)
+	})
+}

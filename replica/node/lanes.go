@@ -112,7 +112,7 @@ func (f *fetcher) note(now time.Time, r *round, data [][]byte) {
 	do := f.lanes.Told(now, &r.lane, &r.resp)
 	for i := range r.lane.Asks {
 		a := &r.lane.Asks[i]
-		a.News = r.resp.Partitions[a.At].News(dataOf(data, a.At), a.Copy.highWatermark(), a.Copy.log.Start())
+		a.News = r.resp.Partitions[a.At].News(dataOf(data, a.At), a.Copy.highWatermark(), a.Part.Start)
 	}
 	f.lanes.News(now, &r.lane)
 	f.obey(do)

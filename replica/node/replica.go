@@ -172,6 +172,7 @@ func (r *Replica) step(now time.Time, in replica.Input) replica.Output {
 	var out replica.Output
 	switch {
 	case r.leader != nil:
+		r.noteStart(now)
 		out = r.leader.Step(now, in)
 	case r.follower != nil:
 		out = r.follower.Step(now, in)
@@ -279,14 +280,6 @@ func (r *Replica) carryDisk(now time.Time, out replica.Output) bool {
 		r.flushInTurn()
 	}
 	return true
-}
-
-// giveWay removes what was set aside of the copy before, for want of room.
-func (r *Replica) giveWay() {
-	gone, err := log.DropAside(r.node.cfg.FS, r.dir)
-	if gone || err != nil {
-		r.node.logger.Warn("what was set aside goes for want of room", "partition", r.name(), "error", err)
-	}
 }
 
 // settle answers the callers who have what they wait for, and sees to it that the clock

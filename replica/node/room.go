@@ -1,6 +1,10 @@
 package node
 
-import "time"
+import (
+	"time"
+
+	"github.com/samsalog/samsa/log"
+)
 
 // A broker calls its disk full from the first record that finds no room. It tells the
 // controller, which has others lead and commit without it where they can. It takes
@@ -36,3 +40,11 @@ func (n *Node) tellRoom() {
 
 // full reports whether the disk has no room for records.
 func (n *Node) full() bool { return n.refused.Load() != 0 }
+
+// giveWay removes what was set aside of the copy before, for want of room.
+func (r *Replica) giveWay() {
+	gone, err := log.DropAside(r.node.cfg.FS, r.dir)
+	if gone || err != nil {
+		r.node.logger.Warn("what was set aside goes for want of room", "partition", r.name(), "error", err)
+	}
+}

@@ -95,7 +95,7 @@ func (f *fetcher) answered(r *replica.LanesRound[*copyOf], got *fetchAnswer) {
 	do := f.lanes.Told(now, r, &got.resp)
 	for i := range r.Asks {
 		a := &r.Asks[i]
-		a.News = got.resp.Partitions[a.At].News(got.dataOf(a.At), a.Copy.high, a.Copy.log.Start())
+		a.News = got.resp.Partitions[a.At].News(got.dataOf(a.At), a.Copy.high, a.Part.Start)
 	}
 	f.lanes.News(now, r)
 	f.obey(do)
