@@ -12,11 +12,6 @@ import (
 	"github.com/samsalog/samsa/transport/wire"
 )
 
-// What an operator may do to topics and partitions. Each call returns once the
-// cluster has agreed to it and this client sees it; asking again for what is so
-// already returns nil. When ctx ends first it may be done or not: ask again. While
-// there is no controller the calls wait.
-
 // DeleteTopic removes a topic with all its records. One of the same name that is made
 // afterwards is another topic: what a producer sends to the old one after its end is
 // refused with an error that matches [ErrUnknownTopic], and its next record goes to

@@ -16,6 +16,10 @@ import (
 // A Client uses a cluster. It comes from [Broker.Client] or [Dial], and the two
 // differ in nothing but their way to the brokers. Its calls wait for leaders by
 // themselves; all of them may overlap.
+//
+// A call that changes a topic, a partition or the voters waits for a controller. It
+// returns once the cluster has agreed and this client sees it. When ctx ends first it may
+// be done or not: ask again. What is so already is no error, but for [Client.DeleteTopic].
 type Client struct {
 	cluster *cluster
 	release func() // what Dial made; nil for a broker's own client

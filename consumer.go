@@ -33,11 +33,12 @@ func StartAt(t time.Time) Start { return Start{at: t} }
 // Partitions.
 type ConsumerConfig struct {
 	// Group is the consumer group: its members share the partitions of Topics, and
-	// what they have finished is committed.
+	// what they have finished is committed. A topic that is not there is waited for.
 	Group  string
 	Topics []string
 
-	// Partitions are read without a group, all of them by this consumer.
+	// Partitions are read without a group, all of them by this consumer, and waited
+	// for if they are not there.
 	Partitions []TopicPartition
 
 	// Start says where to begin where nothing has been committed, and where to go on
@@ -56,7 +57,7 @@ type ConsumerConfig struct {
 	// Zero means 1 s.
 	CommitInterval time.Duration
 
-	// Client is a name for people, in Group.Info.
+	// Client is a name for people, in Group.Info, of 249 bytes at most, as Group.
 	//
 	// Empty is none.
 	Client string
@@ -165,8 +166,8 @@ func (c *Consumer) Records(ctx context.Context) iter.Seq2[Record, error] {
 	}
 }
 
-// Poll returns up to max records, as soon as there is one. It says that those of
-// the Poll before are processed. When ctx ends, the error is ctx's.
+// Poll returns up to max records, and at least one, as soon as there is one. It says
+// that those of the Poll before are processed. When ctx ends, the error is ctx's.
 func (c *Consumer) Poll(ctx context.Context, max int) ([]Record, error) {
 	got, err := c.c.Poll(ctx, max)
 	if err != nil {

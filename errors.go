@@ -40,6 +40,9 @@ var (
 	// ErrUnknownPartition: the topic has fewer partitions.
 	ErrUnknownPartition error = partition.UnknownPartition
 
+	// ErrUnknownGroup: no such group: it has no members and nothing committed.
+	ErrUnknownGroup error = partition.UnknownGroup
+
 	// ErrNotAssigned: the partition is not this consumer's, or not any more, or the
 	// record to be committed was not delivered since it became so. Somebody else goes on
 	// from what is committed; drop what is in hand.

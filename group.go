@@ -10,10 +10,6 @@ import (
 	"github.com/samsalog/samsa/partition"
 )
 
-// ErrUnknownGroup: the coordinator knows no such group: it has no members and
-// nothing committed.
-var ErrUnknownGroup error = partition.UnknownGroup
-
 // A Group is a handle of a consumer group.
 type Group struct {
 	c    *cluster

@@ -27,7 +27,8 @@ type TopicInfo struct {
 // Name is the topic's name.
 func (t *Topic) Name() string { return t.name }
 
-// Info returns the topic's configuration and partitions.
+// Info returns the topic's configuration and partitions. The error matches
+// [ErrUnknownTopic] if there is no such topic, and the rest is as in [Partition.Info].
 func (t *Topic) Info(ctx context.Context) (TopicInfo, error) {
 	found, ok := t.c.view.Topic(t.name)
 	if !ok {
@@ -206,7 +207,8 @@ func (p *Partition) ask(ctx context.Context, attempt func(partition.ID, partitio
 	}
 }
 
-// AwaitReassigned returns nil when no reassignment of the partition is under way.
+// AwaitReassigned returns nil when no reassignment of the partition is under way, also
+// if its topic is deleted meanwhile.
 func (p *Partition) AwaitReassigned(ctx context.Context) error {
 	what := fmt.Sprintf("await the reassignment of %s/%d", p.t.name, p.n)
 	id, err := p.t.c.place(what, p.t.name, p.n)
@@ -221,7 +223,8 @@ func (p *Partition) AwaitReassigned(ctx context.Context) error {
 
 // Records reads the partition from an offset on, without a group, and waits at its
 // end for more. It ends with ctx, without an error. An offset that is not kept any
-// more, or not written yet, is an error that matches [ErrOutOfRange].
+// more, or not written yet, is an error that matches [ErrOutOfRange]. A topic that is
+// not there is waited for; a partition that it has not is ErrUnknownPartition.
 func (p *Partition) Records(ctx context.Context, from Offset) iter.Seq2[Record, error] {
 	return func(yield func(Record, error) bool) {
 		fail := func(err error) { yield(Record{}, fmt.Errorf("samsa: read %s/%d: %w", p.t.name, p.n, err)) }

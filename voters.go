@@ -22,9 +22,7 @@ func (b *Broker) Quorum() QuorumStatus { return b.quorum.Status() }
 // that lost its disk is let in again by this: it takes the place of the one that it
 // was, and until then has no vote.
 //
-// One voter is added at a time. What is so already is no error, so that it may be asked
-// for again when ctx ended before there was an answer. An impossible change matches
-// [ErrInvalidVoters].
+// One voter is added at a time. An impossible change matches [ErrInvalidVoters].
 func (c *Client) AddVoter(ctx context.Context, id BrokerID) error {
 	return c.changeVoters(ctx, fmt.Sprintf("add voter %d", id), partition.VoterRequest{Add: id})
 }

@@ -23,7 +23,7 @@ import (
 //	       string  member, likewise; kinds 5, 7 and 8 only
 //
 //	value  int16   1
-//	       the fields as encodeValue writes them, see package wire
+//	       the fields as EncodeRecord writes them, see package wire
 //
 // No value: gone. Reading. A record of another kind is skipped: a later release may
 // write more of them. A known kind with another version, or with bytes left over, is

@@ -3,7 +3,7 @@ package log
 import "math"
 
 // Compaction keeps the last record of each key, and rewrites the rest of a log
-// without moving anything (protocol G.7, KIP-534). What a pass does:
+// without moving anything (KIP-534). What a pass does:
 //
 //  1. It covers the part that is not compacted yet with a [keyMap].
 //  2. It rewrites everything from the start of the log to the end of that map,

@@ -7,9 +7,9 @@ import (
 	"time"
 )
 
-// CheckProducer judges a batch of an idempotent producer before it is appended
-// (protocol E.1): whether it follows what the log has of that producer. It is called
-// by the writer, with nothing appended between it and [Log.Append].
+// CheckProducer judges a batch of an idempotent producer before it is appended:
+// whether it follows what the log has of that producer. It is called by the writer,
+// with nothing appended between it and [Log.Append].
 //
 // If the batch is one of the last five of its producer it is a duplicate, and first
 // is where it stands: it must not be appended again, and is acknowledged as soon as

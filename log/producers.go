@@ -72,7 +72,7 @@ func (p *producer) newest() *producerBatch {
 }
 
 // A producers remembers the idempotent producers of a log, so that a batch which
-// comes again is known (protocol E.1). What it holds is a function of the batches
+// comes again is known (KIP-98). What it holds is a function of the batches
 // of the log and of when they came, so that every replica has it and recovery
 // can make it anew; only what it has forgotten differs from one to the next.
 //

@@ -56,7 +56,8 @@ type TopicConfig struct {
 
 	// Replicas is how many brokers keep a copy of each partition.
 	//
-	// Zero means one for each broker, or for each voter if they are more, up to 3.
+	// Zero means one for each broker that keeps copies, or for each such voter if they
+	// are more, up to 3.
 	Replicas int
 
 	// MinISR is how many in-sync copies an acks=all write needs. One more broker
