@@ -15,7 +15,7 @@ func Example_cluster() {
 		log.Fatal(err)
 	}
 	// Output:
-	// brokers 3, replicas 3, in sync 3
+	// brokers 3, replicas 3
 	// offset 0
 	// offset 1, with one broker less
 }
@@ -44,7 +44,7 @@ func cluster(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	fmt.Printf("brokers %d, replicas %d, in sync %d\n", len(client.Cluster().Brokers), len(info.Replicas), len(info.ISR))
+	fmt.Printf("brokers %d, replicas %d\n", len(client.Cluster().Brokers), len(info.Replicas))
 
 	producer, err := client.NewProducer(samsa.ProducerConfig{})
 	if err != nil {

@@ -67,6 +67,9 @@ type host struct {
 // errDown is what every call of the disk of a broker that was killed returns.
 var errDown = errors.New("samsatest: the broker was killed")
 
+// errClosed is for whoever opens something in a cluster that is closed.
+var errClosed = fmt.Errorf("samsatest: cluster: %w", samsa.ErrClosed)
+
 // New makes a cluster and waits until all its brokers are ready. Close it.
 func New(ctx context.Context, cfg Config) (*Cluster, error) {
 	if cfg.Brokers == 0 {
@@ -160,8 +163,11 @@ func (c *Cluster) open(ctx context.Context, h *host) error {
 		return err
 	}
 	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.closed {
+		return errors.Join(errClosed, b.Close())
+	}
 	h.broker = b
-	c.mu.Unlock()
 	return nil
 }
 
@@ -182,6 +188,9 @@ func (c *Cluster) Dial(ctx context.Context) (*samsa.Client, error) {
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	if c.closed {
+		return nil, errors.Join(errClosed, client.Close())
+	}
 	c.dialed = append(c.dialed, client)
 	return client, nil
 }
@@ -206,7 +215,7 @@ func (c *Cluster) Brokers() []samsa.BrokerID {
 	return ids
 }
 
-// Disk returns a broker's disk. It outlives the broker.
+// Disk returns a broker's disk, or nil if there is no such broker. It outlives the broker.
 func (c *Cluster) Disk(id samsa.BrokerID) *logtest.Disk {
 	h, err := c.host(id)
 	if err != nil {
@@ -236,9 +245,9 @@ func (c *Cluster) Close() error {
 		errs = append(errs, client.Close())
 	}
 	for _, h := range c.hosts {
-		if h.broker != nil {
-			failed := h.broker.Err() != nil // a test that broke its disk knows
-			if err := h.broker.Close(); !failed {
+		if broker := c.Broker(h.id); broker != nil {
+			failed := broker.Err() != nil // a test that broke its disk knows
+			if err := broker.Close(); !failed {
 				errs = append(errs, err)
 			}
 		}
