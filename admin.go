@@ -85,12 +85,7 @@ func (c *Client) CancelReassign(ctx context.Context, topic string, p PartitionID
 }
 
 func (c *Client) reassign(ctx context.Context, topic string, p PartitionID, replicas []BrokerID) error {
-	what := fmt.Sprintf("reassign %s/%d", topic, p)
-	id, err := c.cluster.place(what, topic, p)
-	if err != nil {
-		return err
-	}
-	_, err = c.cluster.change(ctx, what, kindReassign, func(seen log.Offset, w *wire.Writer) {
+	_, err := c.cluster.changeAt(ctx, "reassign", topic, p, kindReassign, func(seen log.Offset, id partition.ID, w *wire.Writer) {
 		(&partition.ReassignRequest{Seen: seen, ID: id, Replicas: replicas}).Encode(w)
 	})
 	return err
@@ -101,12 +96,7 @@ func (c *Client) reassign(ctx context.Context, topic string, p PartitionID, repl
 // themselves. If that broker is not in sync or not there the error matches
 // [ErrIneligible].
 func (c *Client) TransferLeader(ctx context.Context, topic string, p PartitionID, to BrokerID) error {
-	what := fmt.Sprintf("transfer the leadership of %s/%d", topic, p)
-	id, err := c.cluster.place(what, topic, p)
-	if err != nil {
-		return err
-	}
-	_, err = c.cluster.change(ctx, what, kindTransfer, func(seen log.Offset, w *wire.Writer) {
+	_, err := c.cluster.changeAt(ctx, "transfer the leadership of", topic, p, kindTransfer, func(seen log.Offset, id partition.ID, w *wire.Writer) {
 		(&partition.TransferRequest{Seen: seen, ID: id, To: to}).Encode(w)
 	})
 	return err
@@ -120,12 +110,7 @@ func (c *Client) TransferLeader(ctx context.Context, topic string, p PartitionID
 // whose older records have been compacted away; its other replicas are copied anew. A
 // partition that has a leader, or can get one without loss, keeps or gets that one.
 func (c *Client) ElectUnclean(ctx context.Context, topic string, p PartitionID, to BrokerID) (loss string, err error) {
-	what := fmt.Sprintf("elect a leader of %s/%d", topic, p)
-	id, err := c.cluster.place(what, topic, p)
-	if err != nil {
-		return "", err
-	}
-	resp, err := c.cluster.change(ctx, what, kindElect, func(seen log.Offset, w *wire.Writer) {
+	resp, err := c.cluster.changeAt(ctx, "elect a leader of", topic, p, kindElect, func(seen log.Offset, id partition.ID, w *wire.Writer) {
 		(&partition.ElectRequest{Seen: seen, ID: id, To: to}).Encode(w)
 	})
 	return resp.Text, err
@@ -161,6 +146,16 @@ func (c *cluster) place(what, topic string, p PartitionID) (partition.ID, error)
 		return partition.ID{}, wrapped(what, ErrUnknownPartition)
 	}
 	return partition.ID{Topic: found.ID, Partition: p}, nil
+}
+
+// changeAt is change of one partition.
+func (c *cluster) changeAt(ctx context.Context, verb, topic string, p PartitionID, kind transport.Kind, encode func(log.Offset, partition.ID, *wire.Writer)) (partition.ChangeResponse, error) {
+	what := fmt.Sprintf("%s %s/%d", verb, topic, p)
+	id, err := c.place(what, topic, p)
+	if err != nil {
+		return partition.ChangeResponse{}, err
+	}
+	return c.change(ctx, what, kind, func(seen log.Offset, w *wire.Writer) { encode(seen, id, w) })
 }
 
 // change asks the controller for something until it has answered for good, and then

@@ -91,7 +91,7 @@ func Open(ctx context.Context, cfg Config) (*Broker, error) {
 			return nil, errors.Join(fmt.Errorf("samsa: open broker %d: %w", cfg.ID, err), b.quorum.Close(), b.node.Close())
 		}
 	}
-	b.client = newClient(newCluster(localView{b}, localLink(b), cfg.Logger))
+	b.client = newClient(newCluster(localView{b.node, b.quorum}, localLink(b), cfg.Logger))
 	b.start()
 	return b, nil
 }

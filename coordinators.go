@@ -14,7 +14,8 @@ import (
 // coordinators are the group coordinators that live at this broker: one service
 // for each partition of __consumer_offsets that it leads.
 type coordinators struct {
-	b *Broker
+	b      *Broker
+	absent *group.Service // never run, it says that the coordinator is not here
 
 	mu       sync.Mutex // guards all below
 	closed   bool
@@ -29,7 +30,8 @@ type coordinator struct {
 }
 
 func newCoordinators(b *Broker) *coordinators {
-	return &coordinators{b: b, services: make(map[PartitionID]*coordinator)}
+	absent := group.NewService(group.ServiceConfig{}, nil, nil)
+	return &coordinators{b: b, absent: absent, services: make(map[PartitionID]*coordinator)}
 }
 
 // roleChanged follows the leaders of __consumer_offsets. It does not block.
@@ -78,18 +80,23 @@ func (c *coordinators) close() {
 	c.running.Wait()
 }
 
-// of returns the service of a group, or nil if it is not here.
+// of returns the service of a group, or absent.
 func (c *coordinators) of(name string) *group.Service {
 	t, ok := c.b.node.Topic(control.OffsetsTopic)
-	if !ok || !c.b.node.InTouch() {
-		return nil // cut off, it may have been replaced: it must prolong nobody's lease
+	if !ok {
+		return c.absent
 	}
+	return c.in(group.PartitionOf(name, len(t.Partitions)))
+}
+
+// in returns the service of a partition, or absent.
+func (c *coordinators) in(n PartitionID) *group.Service {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if k := c.services[group.PartitionOf(name, len(t.Partitions))]; k != nil {
+	if k := c.services[n]; k != nil && c.b.node.InTouch() {
 		return k.service
 	}
-	return nil
+	return c.absent // cut off, it may have been replaced: it must prolong nobody's lease
 }
 
 func (c *coordinators) all() []*group.Service {
@@ -103,31 +110,23 @@ func (c *coordinators) all() []*group.Service {
 }
 
 func (c *coordinators) heartbeat(ctx context.Context, req group.HeartbeatRequest) group.HeartbeatResponse {
-	if s := c.of(req.Group); s != nil {
-		return s.Heartbeat(ctx, req)
-	}
-	return group.HeartbeatResponse{Code: partition.NotCoordinator}
+	return c.of(req.Group).Heartbeat(ctx, req)
 }
 
 func (c *coordinators) commit(ctx context.Context, req offsets.CommitRequest) offsets.CommitResponse {
-	if s := c.of(req.Group); s != nil {
-		return s.Commit(ctx, req)
-	}
-	return offsets.CommitResponse{Code: partition.NotCoordinator}
+	return c.of(req.Group).Commit(ctx, req)
 }
 
 func (c *coordinators) fetch(ctx context.Context, req offsets.FetchRequest) offsets.FetchResponse {
-	if s := c.of(req.Group); s != nil {
-		return s.Fetch(ctx, req)
-	}
-	return offsets.FetchResponse{Code: partition.NotCoordinator}
+	return c.of(req.Group).Fetch(ctx, req)
 }
 
 func (c *coordinators) describe(ctx context.Context, req group.DescribeRequest) group.DescribeResponse {
-	if s := c.of(req.Group); s != nil {
-		return s.Describe(ctx, req.Group)
-	}
-	return group.DescribeResponse{Code: partition.NotCoordinator}
+	return c.of(req.Group).Describe(ctx, req.Group)
+}
+
+func (c *coordinators) list(ctx context.Context, req group.ListRequest) group.ListResponse {
+	return c.in(req.Partition).List(ctx)
 }
 
 // groupTopics is what a coordinator knows of topics.

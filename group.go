@@ -4,10 +4,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/samsalog/samsa/group"
 	"github.com/samsalog/samsa/offsets"
 	"github.com/samsalog/samsa/partition"
+	"github.com/samsalog/samsa/replica/control"
 )
 
 // A Group is a handle of a consumer group.
@@ -44,6 +46,25 @@ type GroupPartition struct {
 	Committed Offset // the next record to read; -1: nothing committed
 	End       Offset // the high watermark; -1: not known now
 	Lag       Offset // records committed by producers and not yet by the group
+}
+
+// Groups returns the names of all groups that have members or something committed, in
+// rising order. It waits for the coordinators of all of them.
+func (c *Client) Groups(ctx context.Context) ([]string, error) {
+	var names []string
+	for _, p := range c.Topic(control.OffsetsTopic).Partitions() { // none before the first group
+		var here group.ListResponse
+		err := p.askLeader(ctx, func(id partition.ID, leader BrokerID) (_ partition.Code, err error) {
+			req := group.ListRequest{Partition: id.Partition}
+			here, err = decoded(group.DecodeListResponse)(c.cluster.call(ctx, leader, encoded(kindListGroups, req.Encode), c.cluster.isLeader(id, leader)))
+			return here.Code, err
+		})
+		if err != nil {
+			return nil, fmt.Errorf("samsa: groups: %w", err)
+		}
+		names = append(names, here.Groups...)
+	}
+	return slices.Sorted(slices.Values(names)), nil
 }
 
 // Name is the group's name.

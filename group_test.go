@@ -107,6 +107,36 @@ func TestGroupLosesAMemberAndItsCoordinator(t *testing.T) {
 	})
 }
 
+// Groups are listed over all their coordinators, whoever has them.
+func TestGroupsAreListed(t *testing.T) {
+	inCluster(t, 3, func(ctx context.Context, t *testing.T, c *samsatest.Cluster) {
+		client := c.Client()
+		names, err := client.Groups(ctx)
+		require.NoError(t, err)
+		require.Empty(t, names, "before the first")
+		require.NoError(t, client.CreateTopic(ctx, samsa.TopicConfig{Name: orders}))
+		want := []string{"a", "b", "c", "d", "e", "f"}
+		for _, name := range want {
+			member, err := client.NewConsumer(samsa.ConsumerConfig{Group: name, Topics: []string{orders}})
+			require.NoError(t, err)
+			defer func() { require.NoError(t, member.Close()) }()
+			short, cancel := context.WithTimeout(ctx, time.Second)
+			_, err = member.Poll(short, 1) // it joins
+			require.ErrorIs(t, err, context.DeadlineExceeded)
+			cancel()
+		}
+		names, err = client.Groups(ctx)
+		require.NoError(t, err)
+		require.Equal(t, want, names)
+		leader, err := c.Leader(ctx, "__consumer_offsets", 0)
+		require.NoError(t, err)
+		require.NoError(t, c.Kill(leader))
+		names, err = client.Groups(ctx)
+		require.NoError(t, err)
+		require.Equal(t, want, names, "the others coordinate them")
+	})
+}
+
 // How a loop is left decides what is delivered again.
 func TestLoopSaysWhatIsProcessed(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

@@ -34,6 +34,7 @@ const (
 	kindTransfer
 	kindElect
 	kindVoter
+	kindListGroups
 )
 
 // handle answers what reaches the broker's transport node.
@@ -85,6 +86,8 @@ func (b *Broker) serve(ctx context.Context, f transport.Frame) (transport.Frame,
 		return reply(ctx, f, offsets.DecodeFetchRequest, b.groups.fetch, (*offsets.FetchResponse).Encode)
 	case kindDescribeGroup:
 		return reply(ctx, f, group.DecodeDescribeRequest, b.groups.describe, (*group.DescribeResponse).Encode)
+	case kindListGroups:
+		return reply(ctx, f, group.DecodeListRequest, b.groups.list, (*group.ListResponse).Encode)
 	}
 	return b.administer(ctx, f)
 }

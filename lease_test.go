@@ -46,7 +46,7 @@ func TestCoordinatorsStopBeforeTheyAreReplaced(t *testing.T) {
 		_, _ = brokers[0].Client().Group("g").Info(ctx) // makes the topic of the groups' records
 		coordinates := func() (here []*Broker) {
 			for _, b := range brokers {
-				if b.groups.of("g") != nil {
+				if b.groups.of("g") != b.groups.absent {
 					here = append(here, b)
 				}
 			}
@@ -61,7 +61,7 @@ func TestCoordinatorsStopBeforeTheyAreReplaced(t *testing.T) {
 			}
 		}
 		isolated := time.Now()
-		for cut.groups.of("g") != nil {
+		for cut.groups.of("g") != cut.groups.absent {
 			time.Sleep(10 * time.Millisecond)
 		}
 		t.Logf("stopped after %v", time.Since(isolated))

@@ -189,28 +189,24 @@ func (p *Producer) Flush(ctx context.Context) error { return wrapped("flush", p.
 // delivery timeout bounds, and refuses what comes later. Again: no effect.
 func (p *Producer) Close() error {
 	p.client.disown(p)
-	return p.close(context.Background())
+	return wrapSent(p.p.Close(context.Background()))
 }
 
 // abandon gives up what is still on its way: its client is going.
 func (p *Producer) abandon() error {
 	ended, cancel := context.WithCancel(context.Background())
 	cancel()
-	if err := p.close(ended); !errors.Is(err, context.Canceled) {
-		return err
-	}
-	return nil
-}
-
-func (p *Producer) close(ctx context.Context) error {
-	if err := p.p.Close(ctx); err != nil {
+	if err := p.p.Close(ended); !errors.Is(err, context.Canceled) {
 		return wrapSent(err)
 	}
 	return nil
 }
 
 func wrapSent(err error) error {
-	if errors.Is(err, produce.ErrClosed) {
+	switch {
+	case err == nil:
+		return nil
+	case errors.Is(err, produce.ErrClosed):
 		return fmt.Errorf("samsa: %w: %w", err, ErrClosed)
 	}
 	return fmt.Errorf("samsa: %w", err)

@@ -80,11 +80,9 @@ type Record struct {
 }
 
 func (r *Record) toProduce() produce.Record {
-	p := produce.Record{Topic: r.Topic, Partition: r.Partition, Key: r.Key, Value: r.Value, Headers: r.Headers}
+	p := produce.Record{Topic: r.Topic, Partition: r.Partition, Key: r.Key, Value: r.Value, Headers: r.Headers, Timestamp: millis(r.Time)}
 	if r.Time.IsZero() {
 		p.Timestamp = time.Now().UnixMilli()
-	} else {
-		p.Timestamp = millis(r.Time)
 	}
 	return p
 }

@@ -10,30 +10,26 @@ import (
 
 	"github.com/samsalog/samsa/log"
 	"github.com/samsalog/samsa/partition"
+	"github.com/samsalog/samsa/replica/node"
+	"github.com/samsalog/samsa/replica/quorum"
 	"github.com/samsalog/samsa/transport"
 )
 
-// localView is a broker's own metadata.
-type localView struct{ b *Broker }
-
-func (v localView) Topic(name string) (partition.Topic, bool) { return v.b.node.Topic(name) }
-func (v localView) TopicByID(id partition.UUID) (partition.Topic, bool) {
-	return v.b.node.TopicByID(id)
+// localView is a broker's own metadata: the node's tables, and what its voter knows.
+type localView struct {
+	*node.Node
+	quorum *quorum.Quorum
 }
-func (v localView) Topics() []partition.Topic                             { return v.b.node.Topics() }
-func (v localView) State(id partition.ID) (partition.State, bool)         { return v.b.node.State(id) }
-func (v localView) Broker(id partition.BrokerID) (partition.Broker, bool) { return v.b.node.Broker(id) }
-func (v localView) Brokers() []partition.Broker                           { return v.b.node.Brokers() }
-func (v localView) Controller() partition.BrokerID                        { return v.b.quorum.Status().Leader }
-func (v localView) Cluster() partition.UUID                               { return v.b.quorum.Status().Cluster }
+
+func (v localView) Controller() partition.BrokerID { return v.quorum.Status().Leader }
+func (v localView) Cluster() partition.UUID        { return v.quorum.Status().Cluster }
 func (v localView) Voters() []partition.BrokerID {
 	var ids []partition.BrokerID
-	for _, voter := range v.b.quorum.Status().Voters {
+	for _, voter := range v.quorum.Status().Voters {
 		ids = append(ids, voter.ID)
 	}
 	return ids
 }
-func (v localView) Changed() (log.Offset, <-chan struct{}) { return v.b.node.Changed() }
 
 // localLink reaches the broker itself by a function call.
 func localLink(b *Broker) link {

@@ -98,8 +98,8 @@ type (
 		Target   []partition.ID // what it shall hold
 	}
 
-	// ListRequest asks a coordinator for its groups.
-	ListRequest struct{}
+	// ListRequest asks for the groups of one partition of __consumer_offsets.
+	ListRequest struct{ Partition partition.PartitionID }
 	// ListResponse names the groups in rising order.
 	ListResponse struct {
 		Code   partition.Code
@@ -255,11 +255,13 @@ func decodeMember(r *wire.Reader) MemberInfo {
 }
 
 // Encode appends the message to w.
-func (m *ListRequest) Encode(*wire.Writer) {}
+func (m *ListRequest) Encode(w *wire.Writer) { w.Int32(int32(m.Partition)) }
 
 // DecodeListRequest decodes a whole message.
 func DecodeListRequest(b []byte) (ListRequest, error) {
-	return ListRequest{}, wire.NewReader(b).Done()
+	r := wire.NewReader(b)
+	m := ListRequest{Partition: partition.PartitionID(r.Int32())}
+	return m, r.Done()
 }
 
 // Encode appends the message to w.

@@ -51,6 +51,10 @@ func TestMessagesComeBackAsTheyWere(t *testing.T) {
 	got, err := DecodeDescribeResponse(encodeMessage(&info))
 	require.NoError(t, err)
 	require.Equal(t, info, got)
+	list := ListRequest{Partition: 7}
+	asked, err := DecodeListRequest(encodeMessage(&list))
+	require.NoError(t, err)
+	require.Equal(t, list, asked)
 	names := ListResponse{Groups: []string{"a", "b"}}
 	back, err := DecodeListResponse(encodeMessage(&names))
 	require.NoError(t, err)
