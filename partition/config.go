@@ -255,8 +255,8 @@ func nameIsLegal(name string) bool {
 	return true
 }
 
-// CheckName returns nil if a topic may have that name, and an error that matches
-// [InvalidTopic] if there can be none to wait for.
+// CheckName returns nil if a topic may have that name. If not, the error matches
+// [InvalidTopic].
 func CheckName(name string) error {
 	if nameIsLegal(name) {
 		return nil

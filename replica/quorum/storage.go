@@ -76,14 +76,9 @@ func (s *storage) keep(k kept) error {
 	return s.writeTwin()
 }
 
-// save makes durable what raft asks for, in the order that recovery relies on:
-// a higher term before what is of it. When it returns nil all of it is synced.
-func (s *storage) save(hard *pb.HardState, entries []*pb.Entry) error {
-	return s.saveAll(hard, nil, entries)
-}
-
-// saveAll does what save does, with a snapshot that takes the place of all entries
-// before.
+// saveAll makes durable what raft asks for, in the order that recovery relies on: a
+// higher term before what is of it. A snapshot takes the place of all entries before.
+// When it returns nil all of it is synced.
 func (s *storage) saveAll(hard *pb.HardState, snap *snapshot, entries []*pb.Entry) error {
 	if s.err != nil {
 		return s.err

@@ -36,6 +36,11 @@ func hardState(term, vote, commit uint64) *pb.HardState {
 	return &pb.HardState{Term: new(term), Vote: new(vote), Commit: new(commit)}
 }
 
+// save is saveAll without a snapshot.
+func (s *storage) save(hard *pb.HardState, entries []*pb.Entry) error {
+	return s.saveAll(hard, nil, entries)
+}
+
 func requireEntries(t *testing.T, want, got []*pb.Entry) {
 	t.Helper()
 	require.Len(t, got, len(want))
