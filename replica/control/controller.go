@@ -65,7 +65,14 @@ type Controller struct {
 	ballots   map[partition.ID]*ballot         // partitions that wait for an election by their logs
 
 	heard map[partition.BrokerID]log.Offset // how much each unfenced broker has applied, by its own word
-	stops map[partition.BrokerID]log.Offset // since when a stopping broker leads nothing that others could, or do
+	stops map[partition.BrokerID]parting    // of each stopping broker that leads nothing that others could
+}
+
+// A parting is what a broker that stops leads, because nobody else can, and since when it
+// is no more than that.
+type parting struct {
+	leads int
+	since log.Offset
 }
 
 // A flight is a proposal that is neither applied nor dropped.
@@ -101,7 +108,7 @@ func (c *Controller) forget() {
 	c.dirty = make(map[partition.ID]struct{})
 	c.ballots = make(map[partition.ID]*ballot)
 	c.heard = make(map[partition.BrokerID]log.Offset)
-	c.stops = make(map[partition.BrokerID]log.Offset)
+	c.stops = make(map[partition.BrokerID]parting)
 }
 
 // Leading reports whether the controller is in office.
@@ -206,7 +213,6 @@ func (c *Controller) applied(now time.Time, in Applied, out *Output) {
 		c.soil(c.table.PartitionsOf(id)...)
 	}
 	c.soil(in.Changes.Partitions...)
-	c.retell(in.Changes.Partitions)
 	c.look = true
 	if c.flight == nil || len(in.Changes.Applied) != c.flight.records {
 		return

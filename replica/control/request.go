@@ -133,36 +133,26 @@ func (r *heartbeat) judge(p *plan) (Reply, bool) {
 // mayGo reports whether a stopping broker stands in no ISR in which there is
 // another, so that it leads nothing that another could lead, and every active broker has applied that: nobody asks it for anything any more.
 func (c *Controller) mayGo(id partition.BrokerID) bool {
+	leads := 0
 	for _, s := range c.table.All() {
 		if slices.Contains(s.ISR, id) && slices.ContainsFunc(s.ISR, c.active) {
 			return false
 		}
+		if s.Leader == id {
+			leads++
+		}
 	}
-	if _, known := c.stops[id]; !known {
-		c.stops[id] = c.table.Offset() // as long as it stops, it gets nothing to lead
+	p, known := c.stops[id]
+	if !known || p.leads != leads { // as long as it stops, it gets nothing to lead
+		p = parting{leads, c.table.Offset()}
+		c.stops[id] = p
 	}
 	for _, b := range c.table.Brokers() {
-		if b.ID != id && c.active(b.ID) && c.heard[b.ID] < c.stops[id] {
+		if b.ID != id && c.active(b.ID) && c.heard[b.ID] < p.since {
 			return false
 		}
 	}
 	return true
-}
-
-// retell has everybody know of a change, too, by which another leads in the place of a
-// broker that waits to be let go: in what it alone could lead until then.
-func (c *Controller) retell(changed []partition.ID) {
-	for _, id := range changed {
-		s, ok := c.table.Partition(id)
-		if !ok || len(c.stops) == 0 {
-			continue
-		}
-		for _, b := range s.Replicas {
-			if _, waits := c.stops[b]; waits && s.Leader != b {
-				c.stops[b] = c.table.Offset()
-			}
-		}
-	}
 }
 
 func (c *Controller) active(id partition.BrokerID) bool {
