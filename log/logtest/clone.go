@@ -100,7 +100,7 @@ func (in *dir) clone() *dir {
 
 // clone shares the saved bytes, which never change.
 func (n *node) clone() *node {
-	c := &node{path: n.path, name: n.name, size: n.size, serial: n.serial}
+	c := &node{path: n.path, name: n.name, size: n.size, serial: n.serial, refs: n.refs}
 	for _, l := range n.layers {
 		c.layers = append(c.layers, &layer{serial: l.serial, size: l.size, old: maps.Clone(l.old)})
 	}

@@ -220,7 +220,8 @@ func (d *Disk) removeDir(name string) error {
 // discard moves a file out of sight: a crash may bring it back.
 func (d *Disk) discard(n *node) error {
 	d.trash++
-	hidden := filepath.Join(filepath.Dir(n.path), hiddenName(d.trash))
+	dir, _ := filepath.Split(n.path)
+	hidden := dir + hiddenName(d.trash)
 	if err := d.under.Rename(n.path, hidden); err != nil {
 		return err
 	}
@@ -274,7 +275,7 @@ func (d *Disk) SyncDir(name string) error {
 	if d.gone(life) != nil {
 		return o.err
 	}
-	in, _, err := d.dir(filepath.Join(name, "x"))
+	in, err := d.at(name)
 	if err != nil {
 		return err
 	}

@@ -211,14 +211,12 @@ func (d *Disk) enter(op Op, name string, life int) outcome {
 		d.count++
 	}
 	var struck *trap
-	for _, t := range slices.Clone(d.traps) {
+	d.traps = slices.DeleteFunc(d.traps, func(t *trap) bool {
 		if t.strikes(op, name) && struck == nil {
 			struck = t
 		}
-		if t.left == 0 {
-			d.traps = slices.DeleteFunc(d.traps, func(o *trap) bool { return o == t })
-		}
-	}
+		return t.left == 0
+	})
 	if struck == nil {
 		return outcome{}
 	}

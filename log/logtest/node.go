@@ -13,6 +13,9 @@ import (
 // sector is what a disk writes in one step.
 const sector = 512
 
+// zeros are what each sector behind the end of a file is.
+var zeros [sector]byte
+
 // A node is a file, whatever its name. Layers hold what its bytes were before
 // they were overwritten: the first since the last sync, each later one since a
 // sync that is under way began.
@@ -23,6 +26,7 @@ type node struct {
 	layers []*layer
 	serial int // of the newest layer
 	failed int // one more than the life in which a sync of it failed
+	refs   int // durable names, and changes not yet durable that give one: 0 is gone for good
 }
 
 // A layer is what a file was at the moment when the layer began, as far as it
@@ -45,6 +49,10 @@ func (n *node) save(f log.File, off, count int64) error {
 	top := n.layers[len(n.layers)-1]
 	for s := off / sector; s*sector < off+count; s++ {
 		if _, ok := top.old[s]; ok {
+			continue
+		}
+		if s*sector >= size {
+			top.old[s] = zeros[:]
 			continue
 		}
 		b := make([]byte, sector)
@@ -114,18 +122,37 @@ type dir struct {
 func (in *dir) do(c change) {
 	in.changes = append(in.changes, c)
 	c.apply(in.now)
+	if c.node != nil {
+		c.node.refs++
+	}
 }
 
 // dir returns the directory of a name; d.mu is held.
 func (d *Disk) dir(name string) (*dir, string, error) {
-	path, base := filepath.Split(filepath.Clean(name))
+	path, base := filepath.Split(name)
+	if len(path) > 1 {
+		path = path[:len(path)-1]
+	}
+	if in := d.dirs[path]; in != nil { // the name is clean, as that of its directory is
+		return in, base, nil
+	}
+	path, base = filepath.Split(filepath.Clean(name))
+	in, err := d.at(path)
+	return in, base, err
+}
+
+// at returns a directory; d.mu is held.
+func (d *Disk) at(path string) (*dir, error) {
+	if in := d.dirs[path]; in != nil {
+		return in, nil
+	}
 	path = filepath.Clean(path)
 	if in := d.dirs[path]; in != nil {
-		return in, base, nil
+		return in, nil
 	}
 	names, err := d.list(path)
 	if err != nil {
-		return nil, "", err
+		return nil, err
 	}
 	in := &dir{synced: map[string]*node{}, now: map[string]*node{}}
 	for _, name := range names {
@@ -135,13 +162,13 @@ func (d *Disk) dir(name string) (*dir, string, error) {
 		}
 		size, err := d.size(full)
 		if err != nil {
-			return nil, "", err
+			return nil, err
 		}
-		n := &node{path: full, name: full, size: size}
+		n := &node{path: full, name: full, size: size, refs: 1}
 		in.synced[name], in.now[name] = n, n
 	}
 	d.dirs[path] = in
-	return in, base, nil
+	return in, nil
 }
 
 func (d *Disk) size(path string) (int64, error) {
@@ -154,35 +181,24 @@ func (d *Disk) size(path string) (int64, error) {
 }
 
 // settle makes the first n changes durable, and removes for good the files that
-// have no name left.
+// lose their last name by it: no crash can bring those back.
 func (d *Disk) settle(in *dir, n int) error {
-	lost := map[*node]bool{}
-	for _, old := range in.synced {
-		lost[old] = true
-	}
-	for _, c := range in.changes {
-		if c.node != nil {
-			lost[c.node] = true
-		}
-	}
+	var lost []*node
 	for _, c := range in.changes[:n] {
+		for _, name := range []string{c.drop, c.add} {
+			old := in.synced[name]
+			if old == nil {
+				continue
+			}
+			if old.refs--; old.refs == 0 {
+				lost = append(lost, old)
+			}
+		}
 		c.apply(in.synced)
 	}
 	in.changes = in.changes[n:]
-	for _, kept := range in.synced {
-		delete(lost, kept)
-	}
-	for _, kept := range in.now {
-		delete(lost, kept)
-	}
-	for _, c := range in.changes {
-		delete(lost, c.node)
-	}
-	for n := range lost { // order does not show
-		if !isHidden(filepath.Base(n.path)) {
-			continue
-		}
-		if err := d.under.Remove(n.path); err != nil {
+	for _, old := range lost {
+		if err := d.under.Remove(old.path); err != nil {
 			return err
 		}
 	}

@@ -109,7 +109,7 @@ func (d *Disk) failDir(path string, in *dir, cut powerCut) error {
 		if err := d.under.Rename(n.path, to); err != nil {
 			return err
 		}
-		n.path, n.name = to, to
+		n.path, n.name, n.refs = to, to, 1
 	}
 	in.synced, in.changes, in.now = left, nil, maps.Clone(left)
 	return nil
