@@ -95,6 +95,7 @@ func (w *world) run(steps, n int, mode string) bool {
 func TestLogSurvivesACrashAtEveryChangeOfTheDisk(t *testing.T) {
 	for _, mode := range crashModes {
 		t.Run(mode, func(t *testing.T) {
+			t.Parallel()
 			for seed := range int64(4) {
 				for n := 1; ; n++ {
 					w, steps := newWorld(t, seed), share(150)
@@ -118,6 +119,7 @@ func TestLogSurvivesACrashAtEveryChangeOfTheDisk(t *testing.T) {
 
 func TestLogSurvivesManyCrashesInARow(t *testing.T) {
 	eachSeed(t, share(300), func(t *testing.T, seed int64) {
+		t.Parallel()
 		w := newWorld(t, seed)
 		if seed%2 == 1 {
 			w = newWorldOfZeros(t, seed)

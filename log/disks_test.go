@@ -88,6 +88,7 @@ func (w *world) bytes() string {
 // Nothing that was taken is lost, and nothing half written is seen.
 func TestALogOnADiskThatFillsUpGoesOnWhenThereIsRoom(t *testing.T) {
 	eachSeed(t, share(100), func(t *testing.T, seed int64) {
+		t.Parallel()
 		w := newWorld(t, seed)
 		_, err := w.open()
 		require.NoError(t, err)

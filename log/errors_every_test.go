@@ -3,6 +3,7 @@ package log_test
 import (
 	"errors"
 	"fmt"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"testing/synctest"
@@ -146,29 +147,38 @@ func inject(d *logtest.Disk, faults []logtest.Fault, n int) (end func()) {
 // goroutine that is left over, or waits for ever, ends the bubble.
 func TestEveryCallOfADiskMayFail(t *testing.T) {
 	eachSeed(t, 1, func(t *testing.T, seed int64) {
-		synctest.Test(t, func(t *testing.T) {
-			lasted, over := 0, 0
-			for i, faults := range diskErrors {
-				for n := 1; ; n += 1 + (20-share(20))/2 {
-					w := newWorld(place{t, fmt.Sprintf("call %d, faults %d", n, i)}, seed)
-					calls := 0
-					w.disk.Before(func(logtest.Op, string) { calls++ })
-					f := faulty{w, faults[0].Err, inject(w.disk, faults, n)}
-					if f.steps(150) {
-						lasted++
-					} else {
-						over++
-					}
-					w.disk.Before(nil)
-					f.leftover()
-					if calls < n {
-						break
-					}
-				}
-			}
-			require.NotZero(t, lasted)
-			require.NotZero(t, over)
-			t.Logf("the log went on after %d faults, and not after %d", lasted, over)
+		var lasted, over atomic.Int64
+		for i := range diskErrors {
+			t.Run(fmt.Sprintf("faults %d", i), func(t *testing.T) {
+				t.Parallel()
+				synctest.Test(t, func(t *testing.T) { failEach(t, seed, i, &lasted, &over) })
+			})
+		}
+		t.Cleanup(func() { // when all are through
+			require.NotZero(t, lasted.Load())
+			require.NotZero(t, over.Load())
+			t.Logf("the log went on after %d faults, and not after %d", lasted.Load(), over.Load())
 		})
 	})
+}
+
+// failEach makes each call of a script fail, and counts what the log made of that.
+func failEach(t *testing.T, seed int64, kind int, lasted, over *atomic.Int64) {
+	faults := diskErrors[kind]
+	for n := 1; ; n += 1 + (20-share(20))/2 {
+		w := newWorld(place{t, fmt.Sprintf("call %d, faults %d", n, kind)}, seed)
+		calls := 0
+		w.disk.Before(func(logtest.Op, string) { calls++ })
+		f := faulty{w, faults[0].Err, inject(w.disk, faults, n)}
+		if f.steps(150) {
+			lasted.Add(1)
+		} else {
+			over.Add(1)
+		}
+		w.disk.Before(nil)
+		f.leftover()
+		if calls < n {
+			return
+		}
+	}
 }
