@@ -190,13 +190,21 @@ func (w *world) decide() {
 		w.pending = nil
 		w.commit(records)
 	default:
-		if len(w.late) == 0 && w.chance(50) {
+		if len(w.late) == 0 && w.chance(50) && !slices.ContainsFunc(w.pending, creates) {
 			w.late = w.pending // conditions on records make even this harmless
 		}
 		w.pending = nil
 		w.step(Dropped{})
 	}
 	w.answer()
+}
+
+// creates: a topic has no condition on whether it was there before, and has been deleted
+// since. That it does not come late is the quorum's word: it commits a proposal in the term
+// that it was made in, or never.
+func creates(r partition.Record) bool {
+	_, creates := r.(partition.CreateTopic)
+	return creates
 }
 
 // crash puts another controller in the place of this one. What was under way has
