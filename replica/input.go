@@ -15,7 +15,9 @@ type (
 	Appended struct{ End log.Offset }
 
 	// Fetched: a follower has asked for one partition. Known, LogEpoch and LogEnd
-	// are what the log's EndOf says of Partition.LastEpoch. The output has a verdict.
+	// are what the log's EndOf says of Partition.LastEpoch, and LogStart is where it starts:
+	// it does before all below has left the disk, which is when Started comes. The output
+	// has a verdict.
 	Fetched struct {
 		From        partition.BrokerID
 		BrokerEpoch partition.BrokerEpoch
@@ -24,6 +26,7 @@ type (
 		LogEpoch    log.Epoch
 		LogEnd      log.Offset
 		Known       bool
+		LogStart    log.Offset
 	}
 
 	// Altered: the controller has answered the proposal that was based on

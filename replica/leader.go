@@ -86,9 +86,10 @@ func (l *Leader) Step(now time.Time, in Input) Output {
 	case Flushed:
 		l.flushed = max(l.flushed, min(in.End, l.end))
 	case Started:
-		l.start = max(l.start, min(in.Start, l.high))
+		l.startAt(in.Start)
 		l.removed = max(l.removed, in.Removed)
 	case Fetched:
+		l.startAt(in.LogStart)
 		out.Fetch = l.fetched(now, in)
 		out.Propose = l.propose(now, false)
 	case Changed:
@@ -114,6 +115,10 @@ func (l *Leader) Step(now time.Time, in Input) Output {
 	}
 	return out
 }
+
+// startAt takes where the log starts. A log of which more has been removed than this leader
+// knows to be committed, by an earlier one, starts no further than that for now.
+func (l *Leader) startAt(start log.Offset) { l.start = max(l.start, min(start, l.high)) }
 
 // appended takes the log's new end.
 func (l *Leader) appended(now time.Time, end log.Offset) {
@@ -179,9 +184,6 @@ func (l *Leader) Epoch() log.Epoch { return l.state.Epoch }
 
 // HighWatermark returns the end of what is committed, as far as is known here.
 func (l *Leader) HighWatermark() log.Offset { return l.high }
-
-// Start returns where the log starts, as far as it was told.
-func (l *Leader) Start() log.Offset { return l.start }
 
 // Authoritative reports whether the high watermark covers all that was committed in
 // earlier epochs. Until then nobody may be told where the log ends.

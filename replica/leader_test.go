@@ -303,6 +303,10 @@ func TestStartNeverPassesTheHighWatermark(t *testing.T) {
 	l := newTestLeader(nil)
 	run(t, l, written(10), acked(2, 1, 4), acked(3, 1, 4), Started{Start: 8})
 	require.Equal(t, log.Offset(4), run(t, l, acked(2, 2, 4)).Fetch.Start)
+	begun := func(f *Fetched) { f.LogStart = 5 }
+	require.Equal(t, log.Offset(4), run(t, l, with(acked(2, 3, 6), begun)).Fetch.Start)
+	out := run(t, l, acked(3, 3, 6), with(acked(2, 4, 6), begun))
+	require.Equal(t, log.Offset(5), out.Fetch.Start, "before Started says that all below is removed")
 }
 
 func TestLeaderKnowsWhatItMayPromise(t *testing.T) {

@@ -50,15 +50,14 @@ const (
 	Ripe
 )
 
-// Look reports when the request is to be told of a log that has that high watermark, end
-// and start, in the role in which it was parked. A hot fetch is not alone, so that it can
-// be patient.
-func (p *Parked) Look(high, end, start log.Offset) Ripeness {
+// Look reports when the request is to be told of what the copy says now. A hot fetch is
+// not alone, so that it can be patient.
+func (p *Parked) Look(now View) Ripeness {
 	reads := p.Follower == partition.NoBroker
 	switch {
-	case high > p.High && (reads || p.Cold), !reads && (end > p.End || start > p.Start):
+	case !now.Leads, now.High > p.High && (reads || p.Cold), !reads && (now.End > p.End || now.start() > p.Start):
 		return Ripe
-	case high > p.High:
+	case now.High > p.High:
 		return Ripening
 	default:
 		return Unripe

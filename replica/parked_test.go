@@ -5,7 +5,6 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"github.com/samsalog/samsa/log"
 	"github.com/samsalog/samsa/partition"
 )
 
@@ -14,22 +13,24 @@ func TestWhenARequestThatWaitsIsTold(t *testing.T) {
 	hot := Parked{Follower: 2, High: 5, End: 9, Start: 1}
 	cold := Parked{Follower: 2, High: 5, End: 9, Cold: true, Start: 1}
 	for _, tt := range []struct {
-		name             string
-		high, end, start log.Offset
-		reader, hot      Ripeness
-		cold             Ripeness
+		name        string
+		now         View
+		reader, hot Ripeness
+		cold        Ripeness
 	}{
-		{"nothing has moved", 5, 9, 1, Unripe, Unripe, Unripe},
-		{"it has seen more", 4, 8, 0, Unripe, Unripe, Unripe},
-		{"more is committed", 6, 9, 1, Ripe, Ripening, Ripe},
-		{"there is more", 5, 10, 1, Unripe, Ripe, Ripe},
-		{"there is more, and more is committed", 6, 10, 1, Ripe, Ripe, Ripe},
-		{"less is kept", 5, 9, 2, Unripe, Ripe, Ripe},
+		{"nothing has moved", View{true, 1, 5, 9}, Unripe, Unripe, Unripe},
+		{"it has seen more", View{true, 0, 4, 8}, Unripe, Unripe, Unripe},
+		{"more is committed", View{true, 1, 6, 9}, Ripe, Ripening, Ripe},
+		{"there is more", View{true, 1, 5, 10}, Unripe, Ripe, Ripe},
+		{"there is more, and more is committed", View{true, 1, 6, 10}, Ripe, Ripe, Ripe},
+		{"the role is over", View{false, 1, 5, 9}, Ripe, Ripe, Ripe},
+		{"less than it knows to be committed", View{true, 9, 1, 9}, Unripe, Unripe, Unripe},
+		{"less is kept", View{true, 2, 5, 9}, Unripe, Ripe, Ripe},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			require.Equal(t, tt.reader, reader.Look(tt.high, tt.end, tt.start), "a reader")
-			require.Equal(t, tt.hot, hot.Look(tt.high, tt.end, tt.start), "a hot fetch")
-			require.Equal(t, tt.cold, cold.Look(tt.high, tt.end, tt.start), "a cold one")
+			require.Equal(t, tt.reader, reader.Look(tt.now), "a reader")
+			require.Equal(t, tt.hot, hot.Look(tt.now), "a hot fetch")
+			require.Equal(t, tt.cold, cold.Look(tt.now), "a cold one")
 		})
 	}
 }

@@ -47,6 +47,9 @@ type View struct {
 	End   log.Offset
 }
 
+// start is where the log starts as a leader tells it; see Leader.startAt.
+func (v View) start() log.Offset { return min(v.Start, v.High) }
+
 // ServeFetch begins a partition's part of a fetch that no leader has judged yet.
 func ServeFetch(asked *FetchPartition, code partition.Code) Served {
 	return Served{
@@ -73,8 +76,8 @@ func ServeCold(asked *FetchPartition, p *Parked) Served {
 // began where its log ended at begin.
 func ServeRead(asked *partition.ReadPartition, now View, begin log.Offset) Served {
 	s := Served{From: asked.From, Max: int(asked.MaxBytes), Answer: FetchAnswer{
-		ID: asked.ID, Code: Readable(asked.From, now.Start, now.High, now.End, begin),
-		HighWatermark: now.High, Start: now.Start, End: now.End,
+		ID: asked.ID, Code: Readable(asked.From, now.start(), now.High, now.End, begin),
+		HighWatermark: now.High, Start: now.start(), End: now.End,
 	}}
 	s.Read = s.Answer.Code == partition.OK
 	return s
@@ -100,10 +103,10 @@ func (q *Serving) Refresh(s *Served, now View) {
 	case !now.Leads:
 		s.Answer.Code = partition.NotLeader
 	default:
-		if q.follows() && (now.High > s.Answer.HighWatermark || now.Start > s.Answer.Start) {
+		if q.follows() && (now.High > s.Answer.HighWatermark || now.start() > s.Answer.Start) {
 			q.told = true
 		}
-		s.Answer.HighWatermark, s.Answer.Start, s.Answer.End = now.High, now.Start, now.End
+		s.Answer.HighWatermark, s.Answer.Start, s.Answer.End = now.High, now.start(), now.End
 	}
 }
 

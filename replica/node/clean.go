@@ -163,15 +163,6 @@ func (o startedOp) perform(r *Replica, now time.Time) {
 	r.step(now, replica.Started{Start: r.log.Start(), Below: o.below, Removed: r.log.RemovedBelow()})
 }
 
-// noteStart tells a leader where its log starts as soon as it does, and not only when all
-// below is removed: who asks meanwhile is woken by what the log says, and would ask again
-// and again.
-func (r *Replica) noteStart(now time.Time) {
-	if start := r.log.Start(); start > r.leader.Start() {
-		r.carry(now, r.leader.Step(now, replica.Started{Start: start}))
-	}
-}
-
 // roll has the replica's owner, who is the log's one writer, begin a new segment, and
 // waits for that. It is false if there is none.
 func (r *Replica) roll() bool {

@@ -68,11 +68,7 @@ func (p *parked) ring() {
 
 // look rings if the request is ripe, and reports whether it is.
 func (p *parked) look(r *Replica) bool {
-	if r.standing.Load() != p.role {
-		p.ring()
-		return true
-	}
-	switch p.Look(r.highWatermark(), r.log.End(), r.log.Start()) {
+	switch p.Look(r.view(p.role)) {
 	case replica.Ripe:
 		p.ring()
 		return true

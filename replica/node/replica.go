@@ -172,7 +172,6 @@ func (r *Replica) step(now time.Time, in replica.Input) replica.Output {
 	var out replica.Output
 	switch {
 	case r.leader != nil:
-		r.noteStart(now)
 		out = r.leader.Step(now, in)
 	case r.follower != nil:
 		out = r.follower.Step(now, in)

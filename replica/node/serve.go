@@ -153,7 +153,7 @@ func (o *fetchedOp) perform(r *Replica, now time.Time) {
 	e, end, known := r.log.EndOf(o.part.LastEpoch)
 	out := r.step(now, replica.Fetched{
 		From: o.from, BrokerEpoch: o.number.Broker, Sequence: o.number.Sequence, Partition: o.part,
-		LogEpoch: e, LogEnd: end, Known: known,
+		LogEpoch: e, LogEnd: end, Known: known, LogStart: r.log.Start(),
 	})
 	v := out.Fetch
 	if v == nil {

@@ -26,11 +26,7 @@ func (p *parked) ring() {
 
 // look rings if the request is ripe, and reports whether it is.
 func (p *parked) look() bool {
-	if r := p.c.role; !r.leads || r.epoch != p.epoch {
-		p.ring()
-		return true
-	}
-	switch p.Look(p.c.high, p.c.log.End(), p.c.log.Start()) {
+	switch p.Look(p.c.view(p.epoch)) {
 	case replica.Ripe:
 		p.ring()
 		return true

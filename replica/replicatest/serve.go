@@ -72,7 +72,7 @@ func (p *process) fetched(req replica.FetchRequest, part replica.FetchPartition)
 		e, end, known := c.log.EndOf(part.LastEpoch)
 		v := c.step(replica.Fetched{
 			From: req.From, BrokerEpoch: req.BrokerEpoch, Sequence: req.Sequence, Partition: part,
-			LogEpoch: e, LogEnd: end, Known: known,
+			LogEpoch: e, LogEnd: end, Known: known, LogStart: c.log.Start(),
 		}).Fetch
 		c.settle()
 		if v == nil {
@@ -102,10 +102,13 @@ type served struct {
 }
 
 // leads reports whether the copy is still in the role in which it was asked.
-func (p *served) leads() bool { return p.c.role.leads && p.c.role.epoch == p.epoch }
+func (p *served) leads() bool { return p.view().Leads }
 
-func (p *served) view() replica.View {
-	return replica.View{Leads: p.leads(), Start: p.c.log.Start(), High: p.c.high, End: p.c.log.End()}
+func (p *served) view() replica.View { return p.c.view(p.epoch) }
+
+// view is what the copy says of itself, in the leader epoch in which it was asked.
+func (c *copyOf) view(in log.Epoch) replica.View {
+	return replica.View{Leads: c.role.leads && c.role.epoch == in, Start: c.log.Start(), High: c.high, End: c.log.End()}
 }
 
 // A serving is one request of a follower, or of a reader, under way.
