@@ -94,6 +94,23 @@ func (o *observer) settles(c *copyOf) {
 	}
 }
 
+// doubt sees the copy of who was elected: records that an earlier such election had given
+// up come back with it, and the one before of the same key may have been compacted away
+// there for their sake.
+func (p *part) doubt(m *mirror) {
+	for _, k := range m.marks {
+		again := func(was []batchMark) bool {
+			return slices.ContainsFunc(was, func(w batchMark) bool { return w.first == k.first && w.epoch == k.epoch })
+		}
+		if k.next <= p.hw || !slices.ContainsFunc(p.former, again) {
+			continue
+		}
+		for _, r := range p.recordsOf(k) {
+			p.doubtful[r.key] = true
+		}
+	}
+}
+
 func (p *part) recordsOf(k batchMark) []recordMark {
 	if op := p.ops[k.sum]; op != nil {
 		return op.records

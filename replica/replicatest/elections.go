@@ -52,6 +52,7 @@ func (o *observer) elected(id partition.ID, p *part, old, st *partition.State, a
 		to = min(to, m.flushed)
 	}
 	p.giveUp(min(to, p.hw))
+	p.doubt(m)
 	p.hw = max(p.hw, m.start) // what lies below is not missed, though it may have been given up before
 	m.lineage = p.lineage
 }
