@@ -199,7 +199,7 @@ func (m *mirror) add(b log.Batch) {
 		return
 	}
 	list, err := p.whole(b)
-	if err != nil && b.Next() > p.hw && len(p.givenUp(b)) > 0 {
+	if err != nil && (b.Next() > p.hw || m.lineage != p.lineage) && len(p.givenUp(b)) > 0 {
 		list, err = p.givenUp(b), nil
 	}
 	switch front := len(m.marks) == 0 && b.First() < m.start && m.start < b.Next(); {

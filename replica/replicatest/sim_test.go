@@ -85,6 +85,7 @@ var onceFailed = []struct {
 	{3459700842, 5000, "a bit of the synced slot, and then the power took the other"},
 	{95002809, 5000, "a bit of a copy, while another's lacked records and had not said so"},
 	{83005840, 5000, "records that one unclean election gave up and another brought back, and what had been compacted for them"},
+	{3117354849, 5000, "what a compaction had left for the sake of records that were given up, read again, and elected"},
 	{95010019, 5000, "a bit of the newest slot, where the other was of before a compaction"},
 }
 
