@@ -165,6 +165,7 @@ type part struct {
 	acked     log.Offset    // behind the newest acknowledged record
 	start     log.Offset    // the highest log start of a leader
 	deleted   log.Offset    // below which an operator was told that all is gone for good
+	deletedIn log.Epoch     // of the leader who said so
 	lineage   int           // rises when an election may have given records up
 	since     log.Epoch     // in which it did: what is of before knows of another history
 	chains    map[chainKey]batchMark

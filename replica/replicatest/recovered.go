@@ -113,16 +113,19 @@ func (o *observer) discarded(b *broker, id partition.ID) *mirror {
 // deletes sees an operator be told that all below start is gone for good.
 func (o *observer) deletes(c *copyOf, start log.Offset) {
 	if p := c.mirror.part; c.mirror.lineage == p.lineage && !c.outdated(p) {
-		p.deleted = max(p.deleted, start)
+		if start > p.deleted {
+			p.deleted, p.deletedIn = start, c.leader.Epoch()
+		}
 		o.counts.Deleted++
 	}
 }
 
 // begins sees where the log of a new leader starts: not with what was deleted (I14), but for
-// what is in one batch with records that stay.
+// what is in one batch with records that stay. One who hears late that it was elected, and
+// not yet that others were after it, may have missed that.
 func (o *observer) begins(c *copyOf) {
 	p := c.mirror.part
-	if c.log.Start() >= p.deleted || c.mirror.lineage != p.lineage || c.mirror.flipped || p.gone {
+	if c.log.Start() >= p.deleted || c.leader.Epoch() < p.deletedIn || c.mirror.lineage != p.lineage || c.mirror.flipped || p.gone {
 		return
 	}
 	data, err := c.log.Read(c.log.Start(), c.log.End(), 1)

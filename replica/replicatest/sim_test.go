@@ -86,6 +86,8 @@ var onceFailed = []struct {
 	{95002809, 5000, "a bit of a copy, while another's lacked records and had not said so"},
 	{83005840, 5000, "records that one unclean election gave up and another brought back, and what had been compacted for them"},
 	{3117354849, 5000, "what a compaction had left for the sake of records that were given up, read again, and elected"},
+	{84002240, 20000, "a leader who was away since it was elected, and with it all that was deleted meanwhile"},
+	{84001061, 20000, "the same"},
 	{95010019, 5000, "a bit of the newest slot, where the other was of before a compaction"},
 }
 
