@@ -130,8 +130,9 @@ func (r *heartbeat) judge(p *plan) (Reply, bool) {
 	return Reply{}, false
 }
 
-// mayGo reports whether a stopping broker stands in no ISR in which there is
-// another, so that it leads nothing that another could lead, and every active broker has applied that: nobody asks it for anything any more.
+// mayGo reports whether a stopping broker stands in no ISR in which there is another, so
+// that it leads nothing that another could lead, and every active broker has applied that:
+// nobody asks it for anything any more. What others take over last they have to apply too.
 func (c *Controller) mayGo(id partition.BrokerID) bool {
 	leads := 0
 	for _, s := range c.table.All() {

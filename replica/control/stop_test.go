@@ -69,6 +69,18 @@ func TestControlledShutdown(t *testing.T) {
 		},
 		want: state{Replicas: ids(1, 2, 3), ISR: ids(2), ELR: ids(1), Leader: 2, Epoch: 1, PartitionEpoch: 3},
 	}, {
+		name: "what others do among themselves makes it wait no longer",
+		run: func(t *testing.T, k *cluster, id partition.ID) {
+			require.Nil(t, k.wantStop(1))
+			token, moved := k.token, k.offset
+			k.heartbeat(HeartbeatRequest{Broker: 2, Epoch: k.epoch(2), Applied: moved})
+			k.mustPropose(k.alter(id, 2))
+			require.NotContains(t, k.replies, token)
+			k.heartbeat(HeartbeatRequest{Broker: 3, Epoch: k.epoch(3), Applied: moved})
+			require.Contains(t, k.replies, token)
+		},
+		want: state{Replicas: ids(1, 2, 3), ISR: ids(2), ELR: ids(3), Leader: 2, Epoch: 1, PartitionEpoch: 2},
+	}, {
 		name: "one that stops joins no ISR",
 		run: func(t *testing.T, k *cluster, id partition.ID) {
 			k.wantStop(3)

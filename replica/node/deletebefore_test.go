@@ -42,30 +42,36 @@ func TestRecordsAreRemovedByAllAtOnce(t *testing.T) {
 	})
 }
 
+// three has three records in a partition of three copies, and its leader.
+func three(t *testing.T) (*cluster, partition.ID, *Node) {
+	c, ids := many(t, 3, 1)
+	n := c.leader(ids[0])
+	for range 3 {
+		require.Equal(t, partition.OK, n.Produce(t.Context(), all(ids[0]), batch(1, 10)).Code)
+	}
+	return c, ids[0], n
+}
+
 // Who waits for followers that do not answer is told when a call is over, or when the
 // leader is none any more.
 func TestARemovalWaitsNoLongerThanACall(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		c, ids := many(t, 3, 1)
-		n := c.leader(ids[0])
-		for range 3 {
-			require.Equal(t, partition.OK, n.Produce(t.Context(), all(ids[0]), batch(1, 10)).Code)
-		}
+		c, id, n := three(t)
 		time.Sleep(100 * time.Millisecond)
 		c.fetches(func(_, _ transport.Addr, _ replica.FetchRequest) bool { return true })
 
 		begun := time.Now()
 		remove := func(before log.Offset) partition.Code {
-			return n.HandleDeleteBefore(t.Context(), partition.DeleteBeforeRequest{ID: ids[0], Before: before}).Code
+			return n.HandleDeleteBefore(t.Context(), partition.DeleteBeforeRequest{ID: id, Before: before}).Code
 		}
 		require.Equal(t, partition.NotAvailable, remove(2))
 		require.Equal(t, n.cfg.CallTimeout, time.Since(begun))
-		require.Empty(t, n.replica(ids[0]).removals)
+		require.Empty(t, n.replica(id).removals)
 
 		told := make(chan partition.Code, 1)
 		go func() { told <- remove(2) }()
 		synctest.Wait()
-		require.Len(t, n.replica(ids[0]).removals, 1)
+		require.Len(t, n.replica(id).removals, 1)
 		require.NoError(t, c.stop(n.self))
 		require.Equal(t, partition.NotLeader, <-told)
 	})
@@ -75,11 +81,7 @@ func TestARemovalWaitsNoLongerThanACall(t *testing.T) {
 // long it takes.
 func TestWhileRecordsAreRemovedNobodyAsksInVain(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		c, ids := many(t, 3, 1)
-		n := c.leader(ids[0])
-		for range 3 {
-			require.Equal(t, partition.OK, n.Produce(t.Context(), all(ids[0]), batch(1, 10)).Code)
-		}
+		c, id, n := three(t)
 		c.cold(1)
 		for _, m := range c.members {
 			m.disk.Delay(20 * time.Millisecond)
@@ -89,7 +91,7 @@ func TestWhileRecordsAreRemovedNobodyAsksInVain(t *testing.T) {
 			fetches++
 			return fetches > 1000 // else the clock of the bubble stands still
 		})
-		resp := n.HandleDeleteBefore(t.Context(), partition.DeleteBeforeRequest{ID: ids[0], Before: -1})
+		resp := n.HandleDeleteBefore(t.Context(), partition.DeleteBeforeRequest{ID: id, Before: -1})
 		require.Equal(t, partition.OK, resp.Code)
 		require.Less(t, fetches, 12)
 	})
@@ -98,16 +100,12 @@ func TestWhileRecordsAreRemovedNobodyAsksInVain(t *testing.T) {
 // A follower that has removed more than its leader is at rest like any other.
 func TestAFollowerThatHasRemovedMoreIsAtRest(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		c, ids := many(t, 3, 1)
-		n := c.leader(ids[0])
-		for range 3 {
-			require.Equal(t, partition.OK, n.Produce(t.Context(), all(ids[0]), batch(1, 10)).Code)
-		}
+		c, id, n := three(t)
 		c.cold(1)
 		other := c.node(n.self%3 + 1)
-		require.NoError(t, other.replica(ids[0]).trim(2))
+		require.NoError(t, other.replica(id).trim(2))
 		for range 100 {
-			require.Equal(t, partition.OK, n.Produce(t.Context(), all(ids[0]), batch(1, 10)).Code)
+			require.Equal(t, partition.OK, n.Produce(t.Context(), all(id), batch(1, 10)).Code)
 			time.Sleep(10 * time.Millisecond)
 		}
 		hot, _, _ := lanesOf(other, n.self)
